@@ -1,0 +1,1 @@
+"""Training of the shipped networks (torch). Run from ``models/``: ``python -m training.train --help``."""

@@ -1,0 +1,203 @@
+"""Write a trained network as ONNX with its card, and prove that both give the same pixels."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file
+
+from openeo_superres.evaluate import Image, wald_pair
+from openeo_superres.sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
+from openeo_superres.udf import load_model
+
+from .networks import SCALE, SuperResolver, build
+
+OPSET = 17
+IR_VERSION = 8
+PARITY = 0.1
+"""Largest difference between torch and ONNX that is let pass, in DN."""
+
+
+def load_average(name: str, checkpoint: Path | None) -> SuperResolver:
+    """Build a network with the averaged weights of a checkpoint, rounded to float16 as they are stored.
+
+    Args:
+        name: Of the network.
+        checkpoint: Written by ``training.train``; None for a network that learns nothing.
+    """
+    model = build(name).eval()
+    if checkpoint is not None:
+        tensors = load_file(checkpoint)
+        weights = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        model.load_state_dict({k: v.half().float() for k, v in weights.items()})
+    elif model.parameter_count:
+        raise ValueError(f"{name} has {model.parameter_count} parameters to learn: give --checkpoint.")
+    return model
+
+
+def to_onnx(model: SuperResolver, name: str, path: Path) -> None:
+    """Export to opset 17, IR 8: float16 storage of what was learnt, float32 everywhere else."""
+    sample = torch.rand(1, len(BANDS), 32, 48) * REFLECTANCE_SCALE
+    with warnings.catch_warnings():
+        # torch announces its other exporter, which writes a newer opset than back-ends read
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (sample,),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": {0: "n", 2: "y", 3: "x"}, "output": {0: "n", 2: "fine_y", 3: "fine_x"}},
+        )
+    proto = onnx.load(path)
+    learnt = {parameter_name for parameter_name, _ in model.named_parameters()}
+    _store_float16(proto.graph, learnt)
+    facts = {
+        "name": name,
+        "scale": SCALE,
+        "margin": model.margin,
+        "bands": ",".join(BAND_NAMES),
+        "fill": ",".join(f"{band.mean * REFLECTANCE_SCALE:g}" for band in BANDS),
+        "unit": "DN (reflectance x 10000)",
+        "license": "Apache-2.0",
+    }
+    helper.set_model_props(proto, {key: str(value) for key, value in facts.items()})
+    proto.ir_version = IR_VERSION
+    proto.doc_string = f"openeo-superres {name}: Sentinel-2, ten bands, to 5 m"
+    onnx.checker.check_model(proto, full_check=True)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _store_float16(graph: onnx.GraphProto, learnt: set[str]) -> None:
+    """Replace learnt initializers by float16 ones and a cast; the session folds it when it opens."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.name not in learnt:
+            continue
+        name = tensor.name
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.float16")
+        tensor.CopyFrom(half)
+        casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT, name=f"{name}.cast"))
+        learnt = learnt - {name}
+    if learnt:
+        raise ValueError(f"The exporter renamed these weights: {sorted(learnt)}.")
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def parity(model: SuperResolver, path: Path, image: Image) -> float:
+    """Largest absolute difference in DN between torch and ONNX over ``image`` ``(10, y, x)``."""
+    content = path.read_bytes()
+    exported = load_model(content, hashlib.sha256(content).hexdigest(), provider="cpu")
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image)[None]).numpy()
+    return float(np.abs(exported.run(image[None]) - expected).max())
+
+
+def card(model: SuperResolver, name: str, path: Path, training: dict[str, object]) -> dict[str, object]:
+    """The model's card: a STAC item with the Machine Learning Model (MLM) and file extensions."""
+    content = path.read_bytes()
+    shape = {
+        "shape": [-1, len(BANDS), -1, -1],
+        "dim_order": ["batch", "bands", "y", "x"],
+        "data_type": "float32",
+    }
+    bands = [{"name": name} for name in BAND_NAMES]
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [
+            "https://stac-extensions.github.io/mlm/v1.5.0/schema.json",
+            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+        ],
+        "id": name,
+        "geometry": None,
+        "properties": {
+            "datetime": None,
+            "start_datetime": "2015-06-23T00:00:00Z",
+            "end_datetime": "2100-01-01T00:00:00Z",
+            "license": "Apache-2.0",
+            "mlm:name": name,
+            "mlm:architecture": name.split("_", maxsplit=1)[0],
+            "mlm:tasks": ["super-resolution"],
+            "mlm:framework": "ONNX",
+            "mlm:total_parameters": model.parameter_count,
+            "mlm:input": [
+                {
+                    "name": "input",
+                    "bands": bands,
+                    "input": shape,
+                    "description": "Harmonised DN on the 10 m grid, 20 m bands replicated 2 x 2, no nodata.",
+                }
+            ],
+            "mlm:output": [
+                {
+                    "name": "output",
+                    "tasks": ["super-resolution"],
+                    "bands": bands,
+                    "result": shape,
+                    "description": "Harmonised DN on the 5 m grid.",
+                }
+            ],
+            "superres:scale": SCALE,
+            "superres:margin": model.margin,
+            "superres:fill": [round(band.mean * REFLECTANCE_SCALE, 3) for band in BANDS],
+            "superres:training": training,
+        },
+        "assets": {
+            "model": {
+                "href": f"./{path.name}",
+                "type": "application/octet-stream; application=onnx",
+                "roles": ["mlm:model"],
+                "mlm:artifact_type": "onnx",
+                "file:size": len(content),
+                "file:checksum": "1220" + hashlib.sha256(content).hexdigest(),
+            }
+        },
+        "links": [],
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("name", help="network, such as edsr_4x32 or cubic_mtf")
+    parser.add_argument("--checkpoint", type=Path, help="written by training.train (none for cubic_mtf)")
+    parser.add_argument("--output", type=Path, default=Path(), help="where .onnx and .json go")
+    arguments = parser.parse_args()
+    model = load_average(arguments.name, arguments.checkpoint)
+    training: dict[str, object] = {"method": "none: bicubic upsampling and the consistency layer"}
+    if arguments.checkpoint is not None:
+        log = arguments.checkpoint.with_name("log.jsonl")
+        training = {
+            "method": "Wald pairs x2 and x4 of real Sentinel-2 images, L1",
+            "log": [json.loads(line) for line in log.read_text().splitlines()][-1] if log.exists() else None,
+        }
+    part = arguments.output / f".{arguments.name}.onnx.part"
+    to_onnx(model, arguments.name, part)
+    rng = np.random.default_rng(0)
+    noise = [rng.uniform(0, 6000, (bands, n, n)).astype(np.float32) for bands, n in ((4, 256), (6, 128))]
+    difference = parity(model, part, wald_pair(*noise).input)
+    if not difference <= PARITY:
+        part.unlink()
+        raise SystemExit(f"torch and ONNX differ by {difference:.3f} DN (at most {PARITY} is accepted).")
+    path = arguments.output / f"{arguments.name}.onnx"
+    part.replace(path)
+    text = json.dumps(card(model, arguments.name, path, training), indent=2)
+    path.with_suffix(".json").write_text(text + "\n")
+    print(f"{path}: {path.stat().st_size} bytes, margin {model.margin}, parity {difference:.4f} DN")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Muon for the convolutions, Adam for the rest, as one optimiser.
+
+Muon (Jordan et al., 2024) takes the orthogonalised momentum of a weight matrix as its update. Scaled to the
+size of Adam's (Liu et al., 2025: 0.2 sqrt(max(rows, columns))), edsr_4x32 gained 3.35 dB over bicubic on
+the 10 m bands of T33UUB after 800 steps, against 2.59 dB with Adam.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimiser:
+    """Steps a network's parameters.
+
+    torch's Muon takes matrices: it gets views ``(out, in * y * x)`` of the kernels ``(out, in, y, x)``.
+
+    Args:
+        model: Its parameters are changed in place.
+    """
+
+    BIAS_RATE = 0.5
+    """Rate of the parameters that are no matrices, relative to the matrices'."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.kernels = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+        self.others = {name: p for name, p in model.named_parameters() if p.ndim == 1}
+        self.views = {name: p.data.view(len(p), -1).requires_grad_() for name, p in self.kernels.items()}
+        self.muon = torch.optim.Muon(
+            list(self.views.values()), momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adam = torch.optim.Adam(list(self.others.values()), betas=(0.9, 0.99))
+
+    def step(self, rate: float) -> None:
+        """Apply the gradients that the parameters hold, then clear them."""
+        for name, kernel in self.kernels.items():
+            self.views[name].grad = None if kernel.grad is None else kernel.grad.reshape(len(kernel), -1)
+        for optimiser, share in ((self.muon, 1.0), (self.adam, self.BIAS_RATE)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * share
+            optimiser.step()
+        for parameter in (*self.kernels.values(), *self.others.values()):
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that a later :meth:`load` needs, by name."""
+        return {
+            f"{key}.{name}": value
+            for optimiser, parameters in ((self.muon, self.views), (self.adam, self.others))
+            for name, parameter in parameters.items()
+            for key, value in optimiser.state[parameter].items()
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on with the tensors of :meth:`state`."""
+        for name, view in self.views.items():
+            self.muon.state[view] = {"momentum_buffer": tensors[f"momentum_buffer.{name}"]}
+        for name, parameter in self.others.items():
+            self.adam.state[parameter] = {
+                key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+            }

@@ -1,0 +1,200 @@
+"""Train a network on simulated pairs of real Sentinel-2 data. It can be stopped and resumed at any time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
+from openeo_superres.sensor import BANDS_10M, BANDS_20M
+
+from . import degradation
+from .datasets import Crops, development_scene, training_sources
+from .networks import SuperResolver, build
+from .optimiser import Optimiser
+
+BORDER = 6
+"""Output pixels left out of the loss at a crop's edge: there the network sees zero padding."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the result; stored in the checkpoint, and it must agree when resuming."""
+
+    name: str
+    steps: int
+    batch: int = 16
+    crop: int = 64
+    rate: float = 2e-3
+    warmup: int = 200
+    final_rate: float = 0.02
+    quarter: float = 1 / 3
+    """Share of Wald x4 steps."""
+    average: float = 0.999
+    seed: int = 0
+
+
+def loss_of(model: SuperResolver, pair: degradation.Pair) -> Tensor:
+    """L1 on standardised values: 10 m bands on the output's grid, 20 m bands where their truth is."""
+    output = model(pair.input)
+    split = len(BANDS_10M)
+    fine = (output[:, :split] - pair.target10) / model.std[:, :split]
+    coarse = output[:, split:]
+    border = BORDER
+    if pair.coarse_factor == 2:
+        coarse = degradation.degrade(coarse, BANDS_20M, 2)
+        border //= 2
+    coarse = (coarse - pair.target20) / model.std[:, split:]
+    inner, fine_inner = slice(border, -border), slice(BORDER, -BORDER)
+    fine_loss = fine[..., fine_inner, fine_inner].abs().mean()
+    coarse_loss = coarse[..., inner, inner].abs().mean()
+    return (len(BANDS_10M) * fine_loss + len(BANDS_20M) * coarse_loss) / (split + len(BANDS_20M))
+
+
+def rate_at(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then cosine down to ``final_rate`` of the rate."""
+    if step < recipe.warmup:
+        return recipe.rate * (step + 1) / recipe.warmup
+    progress = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    low = recipe.final_rate
+    return recipe.rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Training:
+    """A network with its moving average, optimiser and crops: what a checkpoint holds."""
+
+    def __init__(self, recipe: Recipe, data: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.step = 0
+        self.model = build(recipe.name)
+        self.average = build(recipe.name)
+        self.average.load_state_dict(self.model.state_dict())
+        self.optimiser = Optimiser(self.model)
+        self.crops = Crops(training_sources(data), recipe.seed)
+
+    def advance(self) -> float:
+        """One step; gives its loss."""
+        recipe = self.recipe
+        generator = self.crops.generator
+        quarter = generator.random() < recipe.quarter
+        size = 2 * recipe.crop if quarter else recipe.crop
+        pair = degradation.wald_pair(*self.crops.draw(recipe.batch, size), 4 if quarter else 2, generator)
+        loss = loss_of(self.model, pair)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step(rate_at(self.step, recipe))
+        self.step += 1
+        decay = min(recipe.average, self.step / (self.step + 10))
+        with torch.no_grad():
+            for mean, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(parameter, 1 - decay)
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint beside, then rename: one is always whole."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.state().items()}
+        state = {
+            "step": self.step,
+            "recipe": asdict(self.recipe),
+            "generator": self.crops.generator.bit_generator.state,
+        }
+        part = path.with_suffix(".part")
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()}, part, metadata={"state": json.dumps(state)}
+        )
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: If it was made with another recipe.
+        """
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            if state["recipe"] != asdict(self.recipe):
+                raise ValueError(
+                    f"{path} was made with {state['recipe']}, now {asdict(self.recipe)} is asked: "
+                    "use the same options, or another --output."
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.average.load_state_dict(part("average."))
+        self.optimiser.load(part("optimiser."))
+        self.step = state["step"]
+        self.crops.generator.bit_generator.state = state["generator"]
+
+
+def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScores) -> dict[str, float]:
+    """Gain over bicubic in dB: 10 m and 20 m bands."""
+    with torch.no_grad():
+        output = model(torch.from_numpy(pair.input)[None])[0].numpy()
+    scores = wald_scores(pair, output)
+    return {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser.add_argument("name", help="network, such as edsr_4x32")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
+    parser.add_argument("--output", type=Path, help="folder of checkpoint and log (default: runs/NAME)")
+    parser.add_argument("--steps", type=int, default=25_000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--every", type=int, default=500, help="steps between checkpoints and log lines")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
+    torch.set_num_threads(arguments.threads)
+    recipe = Recipe(
+        arguments.name, arguments.steps, arguments.batch, rate=arguments.rate, seed=arguments.seed
+    )
+    output = arguments.output or Path("runs") / arguments.name
+    output.mkdir(parents=True, exist_ok=True)
+    training = Training(recipe, arguments.data)
+    checkpoint = output / "checkpoint.safetensors"
+    if checkpoint.exists():
+        training.load(checkpoint)
+        print(f"resumed from {checkpoint} at step {training.step}", flush=True)
+    pair = wald_pair(*development_scene("T33UUB", arguments.data))
+    reference = bicubic_scores(pair)
+    started, losses = time.monotonic(), []
+    while training.step < recipe.steps:
+        losses.append(training.advance())
+        if training.step % arguments.every == 0 or training.step == recipe.steps:
+            training.save(checkpoint)
+            line = {
+                "step": training.step,
+                "loss": round(sum(losses) / len(losses), 5),
+                "rate": round(rate_at(training.step, recipe), 7),
+                "seconds": round(time.monotonic() - started),
+                **gains_over_bicubic(training.average, pair, reference),
+            }
+            losses.clear()
+            with (output / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""What can go wrong through a user's input.
+
+ValueError
+  SuperresError         every error below; shells (command line, UDF) show its message alone
+    UnknownModelError   no shipped model has this name, no card is at this path
+    ModelError          a model file disagrees with its card
+    SceneError          a source can't be read as a Sentinel-2 scene
+    OutputError         a result can't be written where it was asked
+"""
+
+from .udf import SuperresError
+
+
+class UnknownModelError(SuperresError):
+    """No shipped model has this name, and no card is at this path."""
+
+
+class ModelError(SuperresError):
+    """A model file disagrees with its card."""
+
+
+class SceneError(SuperresError):
+    """A source can't be read as a Sentinel-2 scene."""
+
+
+class OutputError(SuperresError):
+    """A result can't be written where it was asked."""
+
+
+__all__ = ["ModelError", "OutputError", "SceneError", "SuperresError", "UnknownModelError"]

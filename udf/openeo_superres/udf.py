@@ -1,0 +1,574 @@
+"""Super-resolution of one chunk of Sentinel-2, as an openEO User Defined Function.
+
+This file travels to the back-end as text: it stands alone, and the package imports from it. Its pixels are
+harmonised digital numbers (DN: reflectance x 10 000, offset applied), float32, NaN for nodata. Sizes, margins
+and overlaps count 10 m pixels.
+"""
+
+import base64
+import hashlib
+import importlib
+import lzma
+import os
+import sys
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import xarray
+from openeo.metadata import CubeMetadata
+from openeo.udf import XarrayDataCube
+
+FILL_RADIUS = 4
+"""Nodata within this distance of a valid pixel takes the nearest one's value before the network."""
+ALIGNMENT = 2
+"""What aligning a window to the 20 m grid may add to what a pixel depends on."""
+PIXEL = 10.0
+"""Size in metres of the pixels that the networks take."""
+COARSE_BANDS = frozenset({"B05", "B06", "B07", "B8A", "B11", "B12"})
+"""Bands with 20 m pixels, replicated 2 x 2 on the 10 m grid."""
+ENOUGH_BLOCKS = 16
+"""Fewer complete blocks than this can't tell that bands were resampled smoothly."""
+DEPENDENCIES = "onnx_deps"
+"""Folder that back-ends unpack onnxruntime to, beside the working directory."""
+
+
+class SuperresError(ValueError):
+    """Something a user can mend; the message says what was expected, what came and what to do."""
+
+
+# ---- the model
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready to run, with the facts stored in its ONNX file."""
+
+    name: str
+    scale: int
+    margin: int
+    """Everything that a pixel's value depends on, one-sided, in 10 m pixels."""
+    bands: tuple[str, ...]
+    fill: tuple[float, ...]
+    """Per band, what nodata far from any valid pixel becomes before the network, in DN."""
+    run: Callable[[np.ndarray], np.ndarray]
+    """From ``(1, bands, 2h, 2w)`` to ``(1, bands, 2h * scale, 2w * scale)``, float32 DN."""
+
+    @property
+    def coarse(self) -> list[int]:
+        """Indices of the 20 m bands."""
+        return [i for i, band in enumerate(self.bands) if band in COARSE_BANDS]
+
+
+def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: int | None = None) -> Model:
+    """Open an ONNX model, once per process.
+
+    Args:
+        weights: The ONNX file's bytes.
+        sha256: What their SHA-256 must be, in hexadecimal; checked before anything is parsed.
+        provider: "cpu", "cuda" (where it is missing a warning, and the CPU), or "auto" for the better one.
+        threads: Threads of the session; None lets onnxruntime take every core.
+
+    Raises:
+        SuperresError: If the hash is another, the file is no model of ours, or onnxruntime can't be used.
+    """
+    found = hashlib.sha256(weights).hexdigest()
+    if found != sha256:
+        raise SuperresError(
+            f"The model's SHA-256 is {found}, expected {sha256}: the weights are damaged or "
+            "belong to another version. Fetch them again."
+        )
+    # openEO's Jep runtime executes this file anew for every chunk: only a real module outlives that
+    cache = sys.modules.setdefault("_openeo_superres_models", types.ModuleType("_openeo_superres_models"))
+    key = f"{sha256} {provider} {threads}"
+    if key not in vars(cache):
+        vars(cache)[key] = _open(weights, provider, threads)
+    model: Model = vars(cache)[key]
+    return model
+
+
+def _open(weights: bytes, provider: str, threads: int | None) -> Model:
+    onnxruntime = _import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    providers = _providers(provider, onnxruntime.get_available_providers())
+    try:
+        session = onnxruntime.InferenceSession(weights, options, providers=providers)
+        facts = session.get_modelmeta().custom_metadata_map
+        name, scale, margin = facts["name"], int(facts["scale"]), int(facts["margin"])
+        bands = tuple(facts["bands"].split(","))
+        fill = tuple(float(value) for value in facts["fill"].split(","))
+        source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
+    except Exception as error:  # onnxruntime's own exceptions share no base class of their own
+        raise SuperresError(f"The weights can't be opened as a model of openeo-superres: {error}") from error
+
+    def run(image: np.ndarray) -> np.ndarray:
+        result: np.ndarray = session.run([target], {source: image})[0]
+        return result
+
+    return Model(name, scale, margin, bands, fill, run)
+
+
+def _import_onnxruntime() -> Any:
+    """Import onnxruntime when it is first needed, also from a back-end's dependency archive."""
+    if os.path.isdir(DEPENDENCIES) and DEPENDENCIES not in sys.path:  # noqa: PTH112
+        sys.path.append(DEPENDENCIES)
+    try:
+        return importlib.import_module("onnxruntime")
+    except ModuleNotFoundError as error:
+        raise SuperresError(
+            "onnxruntime is missing. On a back-end, add an archive that holds it to the job option "
+            "'udf-dependency-archives' (batch jobs only); elsewhere: pip install onnxruntime."
+        ) from error
+    except (ImportError, AttributeError) as error:
+        raise SuperresError(
+            f"onnxruntime is there but does not fit numpy {np.__version__} ({error}). "
+            "With numpy 2 or later, use onnxruntime 1.19 or later."
+        ) from error
+
+
+def _providers(provider: str, available: list[str]) -> list[str]:
+    if provider not in {"auto", "cpu", "cuda"}:
+        raise SuperresError(f"Unknown provider {provider!r}: use 'auto', 'cpu' or 'cuda'.")
+    has_cuda = "CUDAExecutionProvider" in available
+    if provider == "cuda" and not has_cuda:
+        warnings.warn(
+            "CUDA was asked for, but this onnxruntime has none: running on the CPU. "
+            "(pip uninstall onnxruntime, then pip install onnxruntime-gpu)",
+            stacklevel=2,
+        )
+    use_cuda = has_cuda and provider != "cpu"
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"] if use_cuda else ["CPUExecutionProvider"]
+
+
+# ---- one chunk's numerics
+
+
+def superresolve_chunk(
+    chunk: np.ndarray, model: Model, *, phase: tuple[int, int] = (0, 0), overlap: int = 0
+) -> np.ndarray:
+    """Super-resolve one chunk; beyond its edges there is nodata.
+
+    Args:
+        chunk: ``(bands, y, x)`` float32 DN on the 10 m grid in the model's order, NaN for nodata, 20 m bands
+            replicated 2 x 2. Any size.
+        model: See :func:`load_model`.
+        phase: Row and column, 0 or 1, of the first 20 m cell that starts inside the chunk.
+        overlap: Pixels per side that are context only; from ``model.margin`` on, any tiling gives the same.
+
+    Returns:
+        ``(bands, scale * (y - 2 overlap), scale * (x - 2 overlap))`` float32 DN, NaN where the input is.
+    """
+    scale = model.scale
+    height, width = (n - 2 * overlap for n in chunk.shape[1:])
+    result = np.full((len(model.bands), scale * height, scale * width), np.nan, np.float32)
+    valid = np.isfinite(chunk[:, overlap : overlap + height, overlap : overlap + width])
+    rows, columns = (np.flatnonzero(valid.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if not rows.size:
+        return result
+    # the pixels that the valid ones depend on, on whole 20 m cells; nodata costs nothing
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    reach = model.margin - FILL_RADIUS - ALIGNMENT
+    first_row, last_row = _aligned(top + overlap - reach, bottom + overlap + reach, phase[0])
+    first_column, last_column = _aligned(left + overlap - reach, right + overlap + reach, phase[1])
+    ring = FILL_RADIUS
+    window = _window(chunk, first_row - ring, last_row + ring, first_column - ring, last_column + ring)
+    image = _filled(window, model)[:, ring:-ring, ring:-ring]
+    output = model.run(np.ascontiguousarray(image)[None])[0]
+    if output.shape != (len(model.bands), scale * image.shape[1], scale * image.shape[2]):
+        raise SuperresError(
+            f"Model {model.name} gave shape {output.shape} for {image.shape}; expected scale {scale}."
+        )
+    row, column = scale * (top + overlap - first_row), scale * (left + overlap - first_column)
+    box = valid[:, top:bottom, left:right]
+    part = output[:, row : row + scale * box.shape[1], column : column + scale * box.shape[2]]
+    target = result[:, scale * top : scale * bottom, scale * left : scale * right]
+    if box.all():
+        target[:] = part
+    else:
+        mask = box.repeat(scale, axis=1).repeat(scale, axis=2)
+        np.copyto(target, part, where=mask)
+    return result
+
+
+def _aligned(start: int, stop: int, phase: int) -> tuple[int, int]:
+    """Widen a range to whole 20 m cells."""
+    return start - (start - phase) % 2, stop + (phase - stop) % 2
+
+
+def _window(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    """Copy a window that may reach beyond the image, where it is NaN."""
+    height, width = image.shape[1:]
+    inner = image[:, max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    pads = ((0, 0), (max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0)))
+    return np.pad(inner, pads, constant_values=np.nan).astype(np.float32, copy=False)
+
+
+def _filled(image: np.ndarray, model: Model) -> np.ndarray:
+    """Replace nodata: 10 m bands on their grid, 20 m bands on theirs, after averaging each cell."""
+    fine = [i for i in range(len(model.bands)) if i not in model.coarse]
+    result = np.empty_like(image)
+    if fine:
+        result[fine] = fill_nodata(image[fine], FILL_RADIUS, [model.fill[i] for i in fine])
+    if model.coarse:
+        cells = cell_means(image[model.coarse])
+        cells = fill_nodata(cells, FILL_RADIUS // 2, [model.fill[i] for i in model.coarse])
+        result[model.coarse] = cells.repeat(2, axis=1).repeat(2, axis=2)
+    return result
+
+
+def cell_means(image: np.ndarray) -> np.ndarray:
+    """Mean of the valid pixels of each 2 x 2 cell of ``(bands, 2h, 2w)``; NaN where a cell has none."""
+    corners = [image[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    means: np.ndarray = (corners[0] + corners[1] + corners[2] + corners[3]) / np.float32(4)
+    if np.isnan(means).any():
+        stack = np.stack(corners)
+        count = np.isfinite(stack).sum(axis=0)
+        sums = np.where(np.isfinite(stack), stack, 0).sum(axis=0, dtype=np.float32)
+        means[:] = np.where(count, sums / np.maximum(count, 1), np.nan)
+    return means
+
+
+def fill_nodata(image: np.ndarray, radius: int, constants: list[float]) -> np.ndarray:
+    """Replace NaN by the nearest valid pixel within ``radius``, else by a constant per band.
+
+    Ties are broken by row, then column, of the offset: the result depends on nothing farther than ``radius``.
+
+    Args:
+        image: ``(bands, y, x)`` float32.
+        radius: Largest Euclidean distance of the source, in pixels.
+        constants: One per band.
+    """
+    filled = image.copy()
+    previous: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    for index, constant in enumerate(constants):
+        missing = ~np.isfinite(image[index])
+        if not missing.any():
+            continue
+        # products mostly share one mask over their bands: find the sources once
+        if previous is None or not np.array_equal(previous[0], missing):
+            previous = (missing, *_nearest_valid(missing, radius))
+        _, targets, sources = previous
+        band = filled[index]
+        band[missing] = constant
+        band.flat[targets] = image[index].flat[sources]
+    return filled
+
+
+def _nearest_valid(missing: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices of the missing pixels that have a valid one within ``radius``, and of that one."""
+    span = range(-radius, radius + 1)
+    offsets = sorted((dy * dy + dx * dx, dy, dx) for dy in span for dx in span)
+    height, width = missing.shape
+    padded = np.pad(missing, radius, constant_values=True)
+    near = np.zeros_like(padded)
+    for shift in span:
+        near |= ~np.roll(padded, shift, axis=0)
+    near = np.any([np.roll(near, shift, axis=1) for shift in span], axis=0)
+    rows, columns = np.nonzero(missing & near[radius : radius + height, radius : radius + width])
+    targets, sources = [], []
+    for distance, dy, dx in offsets:
+        if distance > radius * radius:
+            break
+        found = ~padded[rows + dy + radius, columns + dx + radius]
+        targets.append(rows[found] * width + columns[found])
+        sources.append((rows[found] + dy) * width + columns[found] + dx)
+        rows, columns = rows[~found], columns[~found]
+    return np.concatenate(targets), np.concatenate(sources)
+
+
+def replication_phase(
+    image: np.ndarray, factor: int = 2, default: tuple[int, int] = (0, 0)
+) -> tuple[int, int]:
+    """Where the cells of replicated bands start: row and column in ``range(factor)``.
+
+    A complete block of ``factor x factor`` valid pixels votes for its phase if each band is constant over it.
+    Ties (flat images, too few pixels) go to what agrees with ``default``.
+
+    Args:
+        image: ``(..., bands, y, x)``; leading dimensions (dates) vote apart.
+        factor: Of the replication.
+        default: From the coordinates, or zero.
+
+    Raises:
+        SuperresError: If most complete blocks differ inside: the bands were resampled or reprojected.
+    """
+    return decide_phase(phase_votes(image, factor), default)
+
+
+def phase_votes(image: np.ndarray, factor: int = 2) -> np.ndarray:
+    """Count, for each phase, the constant and the complete blocks; counts of parts of a cube can be added.
+
+    Args:
+        image: As :func:`replication_phase` takes it; the phase is relative to its own corner.
+        factor: Of the replication.
+
+    Returns:
+        ``(factor, factor, 2)`` integers: row, column, (constant, complete).
+    """
+    image = image.reshape(-1, *image.shape[-3:])
+    finite = np.isfinite(image).all(axis=1)
+    # NaN equals nothing: an incomplete block is never constant
+    down = (image[:, :, :-1] == image[:, :, 1:]).all(axis=1)
+    across = (image[:, :, :, :-1] == image[:, :, :, 1:]).all(axis=1)
+    height, width = image.shape[-2:]
+    votes = np.zeros((factor, factor, 2), np.int64)
+    inside = range(factor)
+    for row, column in np.ndindex(factor, factor):
+        blocks = (max(0, height - row) // factor, max(0, width - column) // factor)
+
+        def corners(pairs: np.ndarray, i: int, j: int) -> np.ndarray:
+            return pairs[:, row + i :: factor, column + j :: factor][:, : blocks[0], : blocks[1]]  # noqa: B023
+
+        same_down = [corners(down, i, j) for i in inside[:-1] for j in inside]
+        same_across = [corners(across, 0, j) for j in inside[:-1]]
+        complete = np.logical_and.reduce([corners(finite, i, j) for i in inside for j in inside])
+        votes[row, column] = np.logical_and.reduce(same_down + same_across).sum(), complete.sum()
+    return votes
+
+
+def decide_phase(votes: np.ndarray, default: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """The phase with the largest share of constant blocks; see :func:`replication_phase`."""
+    factor = len(votes)
+    most = votes[..., 1].max()
+    if not most:
+        return default
+
+    def merit(phase: tuple[int, ...]) -> tuple[float, int]:
+        equal, complete = votes[phase]
+        share = equal / complete if complete * 4 >= most else -1.0
+        return share, (phase[0] == default[0]) + (phase[1] == default[1])
+
+    row, column = max(np.ndindex(factor, factor), key=merit)
+    equal, complete = votes[row, column]
+    if complete >= ENOUGH_BLOCKS and equal < complete / 2:
+        raise SuperresError(
+            f"Expected bands replicated {factor} x {factor} (nearest), but pixels differ inside "
+            f"{complete - equal} of {complete} blocks: the bands were resampled smoothly or reprojected. "
+            "Load them at their own resolution, or resample with method 'near'."
+        )
+    return row, column
+
+
+# ---- the User Defined Function
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the process graph says to the UDF, checked once."""
+
+    mode: str
+    scale: int
+    bands: tuple[str, ...]
+    margin: int
+    sha256: str
+    model: str | None = None
+    """Path of the ONNX file on the back-end."""
+    weights: str | None = None
+    """The ONNX file itself, as :func:`pack_weights` writes it."""
+    overlap: int = 0
+    """Of the chunks, per side; the back-end crops it, so it is not computed. 0: everything is."""
+    offset: float = 0.0
+    """Added to the cube's numbers to make them harmonised DN."""
+    provider: str = "auto"
+    threads: int = 1
+
+    @classmethod
+    def parse(cls, context: Mapping[str, Any]) -> "Context":
+        """Check a UDF context.
+
+        Raises:
+            SuperresError: If a key is unknown or missing, or a value can't be used.
+        """
+        known = {field.name for field in fields(cls)}
+        required = {"mode", "scale", "bands", "margin", "sha256"}
+        unknown, missing = sorted(set(context) - known), sorted(required - set(context))
+        if unknown or missing:
+            raise SuperresError(
+                f"The UDF's context has unknown keys {unknown} and lacks {missing}; it knows {sorted(known)}."
+            )
+        parsed = cls(**{**context, "bands": tuple(context["bands"])})
+        if parsed.mode not in {"grid", "upscale"}:
+            raise SuperresError(f"Unknown mode {parsed.mode!r}: use 'grid' or 'upscale'.")
+        if (parsed.model is None) == (parsed.weights is None):
+            raise SuperresError(
+                "Give either 'model' (a path on the back-end) or 'weights' (inline), not both."
+            )
+        return parsed
+
+    def open(self) -> Model:
+        """The model that the context names, checked against what the context says of it."""
+        if self.weights is not None:
+            content = unpack_weights(self.weights)
+        else:
+            try:
+                with open(str(self.model), "rb") as file:  # noqa: PTH123
+                    content = file.read()
+            except OSError as error:
+                raise SuperresError(
+                    f"The model can't be read from {self.model!r} ({error}): does the job option "
+                    "'udf-dependency-archives' name the archive that holds it?"
+                ) from error
+        model = load_model(content, self.sha256, provider=self.provider, threads=self.threads)
+        for fact in ("scale", "bands", "margin"):
+            asked, there = getattr(self, fact), getattr(model, fact)
+            if asked != there:
+                raise SuperresError(f"The context says {fact} {asked}, the model {model.name} has {there}.")
+        return model
+
+
+def pack_weights(weights: bytes) -> str:
+    """Weights as text for a process graph: byte-shuffled (float16 planes compress better), LZMA, base64."""
+    planes = weights[0::2] + weights[1::2]
+    return base64.b64encode(lzma.compress(planes, preset=9)).decode("ascii")
+
+
+def unpack_weights(text: str) -> bytes:
+    """Undo :func:`pack_weights`.
+
+    Raises:
+        SuperresError: If the text is no such thing.
+    """
+    try:
+        planes = lzma.decompress(base64.b64decode(text, validate=True))
+    except (ValueError, lzma.LZMAError) as error:
+        raise SuperresError(f"The inline weights can't be unpacked: {error}") from error
+    half = (len(planes) + 1) // 2
+    weights = bytearray(len(planes))
+    weights[0::2], weights[1::2] = planes[:half], planes[half:]
+    return bytes(weights)
+
+
+def select_bands(cube: xarray.DataArray, bands: tuple[str, ...]) -> xarray.DataArray:
+    """Take the bands by name, in the model's order.
+
+    Raises:
+        SuperresError: If the cube lacks one.
+    """
+    if "bands" not in cube.coords:
+        raise SuperresError(f"The cube's bands have no labels; expected {', '.join(bands)}.")
+    there = [str(label) for label in cube["bands"].to_numpy()]
+    if missing := [band for band in bands if band not in there]:
+        raise SuperresError(
+            f"The model needs bands {', '.join(bands)}; the cube has {', '.join(there)}. "
+            f"Add {', '.join(missing)} when loading it."
+        )
+    return cube.isel(bands=[there.index(band) for band in bands])
+
+
+def like_bands(result: xarray.DataArray, cube: xarray.DataArray) -> xarray.DataArray:
+    """Put a result's bands and dimensions into the cube's order: back-ends label bands by position."""
+    there = [str(label) for label in result["bands"].to_numpy()]
+    order = [there.index(label) for label in map(str, cube["bands"].to_numpy()) if label in there]
+    return result.isel(bands=order).transpose(*cube.dims)
+
+
+def grid_origin(cube: xarray.DataArray, pixel: float) -> tuple[int, int]:
+    """Row and column of the cube's upper left corner on the grid of such pixels that starts at 0.
+
+    Coordinates are rounded (back-ends hand over float32); where there are none the index is 0.
+    """
+    row = column = 0
+    if "y" in cube.coords:
+        centres = cube["y"].to_numpy().astype(float)
+        northward = centres.size > 1 and centres[-1] > centres[0]
+        edge = centres[0] + (-0.5 if northward else 0.5) * pixel
+        row = round(edge / pixel) * (1 if northward else -1)
+    if "x" in cube.coords:
+        column = round((float(cube["x"][0]) - pixel / 2) / pixel)
+    return row, column
+
+
+def superresolve_cube(cube: xarray.DataArray, context: Context) -> xarray.DataArray:
+    """Super-resolve one chunk of a back-end, dates one by one, in either mode.
+
+    Args:
+        cube: Dimensions ``(bands, y, x)``, or with a time dimension before them; in mode "grid" replicated to
+            the output's grid (10 m bands ``scale`` times), in mode "upscale" on the 10 m grid.
+        context: What the graph says.
+
+    Returns:
+        The model's bands in the cube's order, float32 DN, overlap included (NaN there where the context gives
+        ``overlap``). In mode "grid" shape and coordinates are the cube's; in mode "upscale" there are more
+        pixels, but no x and y: what arrives is too inexact to derive them from.
+    """
+    model = context.open()
+    selected = select_bands(cube, model.bands)
+    leading = [dim for dim in cube.dims if dim not in {"bands", "y", "x"}]
+    selected = selected.transpose(*leading, "bands", "y", "x")
+    pixels = selected.to_numpy().astype(np.float32) + np.float32(context.offset)
+    dates = pixels.reshape(-1, *pixels.shape[-3:])
+    if context.mode == "grid":
+        result = _on_grid(dates, model, context.overlap, grid_origin(cube, PIXEL / model.scale))
+    else:
+        result = _resolved(dates, model, context.overlap, (0, 0))
+    coords = dict(selected.coords)
+    if context.mode == "upscale":
+        coords = {name: value for name, value in coords.items() if not {"x", "y"} & {*value.dims}}
+    result = result.reshape(*pixels.shape[:-2], *result.shape[-2:])
+    resolved = xarray.DataArray(result, coords, selected.dims, selected.name, selected.attrs)
+    return like_bands(resolved, cube)
+
+
+def _on_grid(dates: np.ndarray, model: Model, overlap: int, origin: tuple[int, int]) -> np.ndarray:
+    """From the output's own grid: take the 10 m samples, super-resolve, cut the result back to the chunk."""
+    scale = model.scale
+    phase = replication_phase(dates, scale, _phase_at(origin, scale))
+    # a 10 m pixel cut by the chunk's edge is completed
+    before = [-p % scale for p in phase]
+    after = [-(n + b) % scale for n, b in zip(dates.shape[-2:], before, strict=True)]
+    pads = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+    samples = np.pad(dates, pads, mode="edge")[..., ::scale, ::scale]
+    start = ((origin[0] - before[0]) // scale, (origin[1] - before[1]) // scale)
+    # such a pixel is partly outside the overlap: one pixel less may be left out
+    result = _resolved(samples, model, max(0, overlap - 1), start)
+    height, width = dates.shape[-2:]
+    result = result[..., before[0] : before[0] + height, before[1] : before[1] + width]
+    return np.where(np.isfinite(dates), result, np.float32(np.nan))
+
+
+def _resolved(dates: np.ndarray, model: Model, overlap: int, origin: tuple[int, int]) -> np.ndarray:
+    """Each date of ``(dates, bands, y, x)`` on the 10 m grid, ``scale`` times finer; the overlap is NaN."""
+    phase = (0, 0)
+    if model.coarse:
+        phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
+    scale = model.scale
+    height, width = (scale * n for n in dates.shape[-2:])
+    result = np.full((*dates.shape[:2], height, width), np.nan, np.float32)
+    ring = scale * overlap
+    for date, target in zip(dates, result, strict=True):
+        core = superresolve_chunk(date, model, phase=phase, overlap=overlap)
+        target[:, ring : height - ring, ring : width - ring] = core
+    return result
+
+
+def _phase_at(origin: tuple[int, int], factor: int) -> tuple[int, int]:
+    """Phase, in range(factor), of cells that start at multiples of the factor."""
+    return -origin[0] % factor, -origin[1] % factor
+
+
+def apply_metadata(metadata: CubeMetadata, context: dict) -> CubeMetadata:  # type: ignore[type-arg]
+    """Tell the back-end the result's resolution: unchanged in mode "grid", finer in mode "upscale"."""
+    settings = Context.parse(context)
+    if settings.mode == "grid":
+        return metadata
+    steps = {dim.name: dim.step for dim in metadata.spatial_dimensions}
+    if any(step is None for step in steps.values()):
+        return metadata
+    resolution = [abs(float(steps[axis])) / settings.scale for axis in ("x", "y")]
+    return metadata.resample_spatial(resolution=resolution)
+
+
+def apply_datacube(cube: XarrayDataCube, context: dict) -> XarrayDataCube:  # type: ignore[type-arg]
+    """Entry point of openEO: see :func:`superresolve_cube` and :class:`Context`.
+
+    The annotation suits both runtimes, "Python" and "Python-Jep"; either kind of cube is accepted.
+    """
+    array: Any = cube.get_array() if hasattr(cube, "get_array") else cube
+    return XarrayDataCube(superresolve_cube(array, Context.parse(context)))
