@@ -54,9 +54,16 @@ class WaldPair:
 
 
 def wald_pair(
-    x10: Image, x20: Image, *, factor: int = 2, exponent: float = 1.0, noise: float = NOISE, seed: int = 0
+    x10: Image,
+    x20: Image,
+    *,
+    factor: int = 2,
+    exponent: float = 1.0,
+    noise: float = NOISE,
+    psf: str = "relative",
+    seed: int = 0,
 ) -> WaldPair:
-    """Degrade a scene at native resolutions by ``factor`` (2 or 4), with the relative PSF and Gaussian noise.
+    """Degrade a scene at native resolutions by ``factor`` (2 or 4), with Gaussian noise.
 
     Args:
         x10: ``(4, y, x)`` float32 DN; y and x multiples of ``4 * factor`` (cropped to them).
@@ -64,19 +71,41 @@ def wald_pair(
         factor: Of the degradation; the network always upsamples by 2.
         exponent: Of the MTF: 0.8 and 1.25 are the robustness tests.
         noise: Standard deviation in DN.
+        psf: "relative", our sensor model, or "mild", which others use (factor 2 only): a Gaussian of half a
+            pixel, then the mean of 2 x 2.
         seed: Of the noise.
+
+    Raises:
+        ValueError: If the PSF is unknown.
     """
     height, width = (n // (4 * factor) * 4 * factor for n in x10.shape[1:])
     x10, x20 = x10[:, :height, :width], x20[:, : height // 2, : width // 2]
     rng = np.random.default_rng(seed)
-    low10 = degrade(x10, BANDS_10M, factor, exponent)
-    low20 = degrade(x20, BANDS_20M, factor, exponent)
+    if psf == "relative":
+        low10 = degrade(x10, BANDS_10M, factor, exponent)
+        low20 = degrade(x20, BANDS_20M, factor, exponent)
+    elif psf == "mild" and factor == 2:
+        low10, low20 = _mild(x10), _mild(x20)
+    else:
+        raise ValueError(f"Expected psf 'relative', or 'mild' with factor 2, got {psf!r} with {factor}.")
     low10, low20 = (
         low + np.float32(noise) * rng.standard_normal(low.shape, dtype=np.float32) for low in (low10, low20)
     )
     target10 = x10 if factor == 2 else degrade(x10, BANDS_10M, factor // 2)
     replicated = low20.repeat(2, axis=1).repeat(2, axis=2)
     return WaldPair(np.concatenate([low10, replicated]), target10, x20, factor)
+
+
+def _mild(image: Image) -> Image:
+    """Gaussian of half a pixel, then the mean of each 2 x 2 block."""
+    taps = np.exp(-2.0 * np.arange(-2, 3) ** 2).astype(np.float32)
+    taps /= taps.sum()
+    size = image.shape[1:]
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)), mode="symmetric")
+    rows = sum(tap * padded[:, k : k + size[0]] for k, tap in enumerate(taps))
+    blurred = sum(tap * rows[:, :, k : k + size[1]] for k, tap in enumerate(taps))
+    blocks: Image = blurred.reshape(len(image), size[0] // 2, 2, size[1] // 2, 2).mean(axis=(2, 4))
+    return blocks
 
 
 def _rmse(a: Image, b: Image, border: int) -> NDArray[np.float64]:

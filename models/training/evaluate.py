@@ -1,0 +1,132 @@
+"""Measure shipped models on the development scenes: the Wald protocols, by band, bicubic beside.
+
+The figures are those of the exported ONNX, as users run it, not of the network in torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from openeo_superres.card import ModelCard, load_card
+from openeo_superres.evaluate import (
+    Image,
+    Predict,
+    WaldPair,
+    WaldScores,
+    bicubic_scores,
+    gain_db,
+    wald_pair,
+    wald_scores,
+)
+from openeo_superres.sensor import BAND_NAMES
+from openeo_superres.udf import superresolve_chunk
+
+from .datasets import DEVELOPMENT, development_scene
+
+PROTOCOLS: dict[str, dict[str, float | int | str]] = {
+    "x2": {"factor": 2},
+    "x2 no noise": {"factor": 2, "noise": 0.0},
+    "x2 MTF^0.8": {"factor": 2, "exponent": 0.8},
+    "x2 MTF^1.25": {"factor": 2, "exponent": 1.25},
+    "x2 mild blur": {"factor": 2, "psf": "mild", "noise": 0.0},
+    "x4": {"factor": 4},
+}
+"""Name -> arguments of :func:`openeo_superres.evaluate.wald_pair`; noise is 8 DN where nothing is said."""
+
+
+def predictor(card: ModelCard) -> Predict:
+    """Run a model over a whole image."""
+    model = card.open(provider="cpu")
+
+    def predict(image: Image) -> Image:
+        return superresolve_chunk(image, model)
+
+    return predict
+
+
+def figures(scores: WaldScores, reference: WaldScores) -> dict[str, object]:
+    """Scores as they go into tables and cards: DN, and dB over bicubic."""
+    return {
+        "rmse": dict(zip(BAND_NAMES, scores.rmse.round(2).tolist(), strict=True)),
+        "rmse10": round(scores.mean_rmse(10), 2),
+        "rmse20": round(scores.mean_rmse(20), 2),
+        "gain10": round(gain_db(reference.mean_rmse(10), scores.mean_rmse(10)), 2),
+        "gain20": round(gain_db(reference.mean_rmse(20), scores.mean_rmse(20)), 2),
+        "consistency": round(float(np.mean(scores.consistency)), 2),
+    }
+
+
+def measure(pair: WaldPair, predictors: dict[str, Predict]) -> dict[str, dict[str, object]]:
+    """Figures of bicubic and of each model on one pair."""
+    reference = bicubic_scores(pair)
+    table = {"bicubic": figures(reference, reference)}
+    for name, predict in predictors.items():
+        table[name] = figures(wald_scores(pair, predict(pair.input)), reference)
+    return table
+
+
+def print_table(title: str, table: dict[str, dict[str, object]]) -> None:
+    """RMSE by band in DN, means, gains, consistency."""
+    print(f"\n{title}: RMSE in DN (no proof of anything at 5 m, where there is no reference)")
+    columns = [*BAND_NAMES, "10 m", "dB", "20 m", "dB", "consist."]
+    width = max(len(name) for name in table)
+    print(" " * width + "".join(f"{column:>9}" for column in columns))
+    for name, row in table.items():
+        cells = [*row["rmse"].values(), *(row[k] for k in ("rmse10", "gain10", "rmse20", "gain20"))]
+        print(f"{name:{width}}" + "".join(f"{cell:9.2f}" for cell in [*cells, row["consistency"]]))
+
+
+def write_figures(card: ModelCard, results: dict[str, dict[str, dict[str, dict[str, object]]]]) -> None:
+    """Put a model's figures into its card, beside bicubic's."""
+    path = card.path.with_suffix(".json")
+    item = json.loads(path.read_text())
+    item["properties"]["superres:figures"] = {
+        scene: {
+            protocol: {name: table[name] for name in ("bicubic", card.name)}
+            for protocol, table in protocols.items()
+        }
+        for scene, protocols in results.items()
+    }
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(item, indent=2) + "\n")
+    part.replace(path)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser.add_argument("models", nargs="+", help="shipped models, or cards (.json)")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
+    parser.add_argument("--scene", action="append", choices=DEVELOPMENT, help="default: every one")
+    parser.add_argument("--protocol", action="append", choices=PROTOCOLS, help="default: every one")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--update-cards", action="store_true", help="put the figures into the models' cards")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
+    try:
+        cards = {name: load_card(name) for name in dict.fromkeys(["cubic_mtf", *arguments.models])}
+    except ValueError as error:
+        parser.error(str(error))
+    predictors = {card.name: predictor(card) for card in cards.values()}
+    results: dict[str, dict[str, dict[str, dict[str, object]]]] = {}
+    for scene in arguments.scene or DEVELOPMENT:
+        x10, x20 = development_scene(scene, arguments.data)
+        for protocol in arguments.protocol or PROTOCOLS:
+            table = measure(wald_pair(x10, x20, **PROTOCOLS[protocol]), predictors)
+            results.setdefault(scene, {})[protocol] = table
+            print_table(f"{scene}, Wald {protocol}", table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    if arguments.update_cards:
+        for card in cards.values():
+            write_figures(card, results)
+
+
+if __name__ == "__main__":
+    main()
