@@ -1,0 +1,290 @@
+"""Cloud Optimised GeoTIFFs of DN, written window by window, that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
+from rio_cogeo.cogeo import cog_validate
+
+from .errors import OutputError
+from .sensor import REFLECTANCE_SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from rasterio.crs import CRS
+
+COLOURS = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
+CACHE = 128
+"""GDAL's block cache in MB: a few rows of blocks, not a share of the machine's memory."""
+BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How DN become numbers in a file: ``stored = DN + shift``, rounded and clipped for integers."""
+
+    dtype: str
+    nodata: float
+    shift: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+
+    @property
+    def scale(self) -> float:
+        """Tag: reflectance is ``scale * stored + offset``."""
+        return 1 / REFLECTANCE_SCALE
+
+    @property
+    def offset(self) -> float:
+        """See :attr:`scale`."""
+        return 0.0 - self.shift / REFLECTANCE_SCALE
+
+    def encode(self, dn: NDArray[np.float32]) -> NDArray[Any]:
+        """Numbers to store for float32 DN of any shape; NaN becomes nodata. Rounded, then clipped."""
+        if self.dtype == "float32":
+            return dn
+        stored = np.clip(np.rint(dn + np.float32(self.shift)), self.low, self.high)
+        return np.where(np.isnan(dn), self.nodata, stored).astype(self.dtype)
+
+
+ENCODINGS = {
+    "int16": Encoding("int16", nodata=-32768, low=-32767, high=32767),
+    "uint16": Encoding("uint16", nodata=0, shift=1000, low=1, high=65535),
+    "float32": Encoding("float32", nodata=np.nan),
+}
+
+
+class CogWriter:
+    """One file in the making.
+
+    Enter it, write every window once, :meth:`finish`, then :meth:`publish`. What it writes meanwhile lies in
+    hidden files beside the destination, ``.<name>.<pid>.part*``; leaving it removes them.
+
+    Args:
+        destination: Of the result; the folder must exist.
+        bands: Names, in the order of the pixels.
+        encoding: One of ``ENCODINGS``.
+        crs: Of the result.
+        transform: Of the result.
+        width: In pixels of the result.
+        height: In pixels of the result.
+        tags: Of the file, name to text.
+        threads: That compress; None for every core.
+
+    Raises:
+        OutputError: On entering, if no file can be made there; later, if it can't be written whole.
+    """
+
+    def __init__(
+        self,
+        destination: Path,
+        *,
+        bands: tuple[str, ...],
+        encoding: Encoding,
+        crs: CRS | None,
+        transform: Affine,
+        width: int,
+        height: int,
+        tags: Mapping[str, str],
+        threads: int | None = None,
+    ) -> None:
+        self.destination = destination
+        self._bands, self._encoding, self._tags = bands, encoding, dict(tags)
+        self._profile = {
+            "crs": crs,
+            "transform": transform,
+            "width": width,
+            "height": height,
+            "count": len(bands),
+            "dtype": encoding.dtype,
+            "nodata": encoding.nodata,
+        }
+        self._threads = str(threads or "ALL_CPUS")
+        self._part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+        self._tiles = self._part.with_name(f"{self._part.name}.tiles")
+        self._statistics = [_Statistics() for _ in bands]
+
+    def __enter__(self) -> Self:
+        try:
+            for leftover in _leftovers(self.destination):
+                leftover.unlink(missing_ok=True)
+            self._part.touch()
+        except OSError as error:
+            raise OutputError(f"{self.destination} can't be written: {error.strerror or error}.") from error
+        try:
+            self._guarded(self._create)
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def _create(self) -> None:
+        self._dataset = rasterio.open(
+            self._tiles,
+            "w",
+            driver="GTiff",
+            tiled=True,
+            blockxsize=BLOCK // 2,
+            blockysize=BLOCK // 2,
+            interleave="pixel",
+            bigtiff="IF_SAFER",
+            sparse_ok=True,
+            compress=compression(),
+            zlevel=1,
+            zstd_level=1,
+            **self._profile,
+        )
+        self._dataset.descriptions = self._bands
+        self._dataset.scales = [self._encoding.scale] * len(self._bands)
+        self._dataset.offsets = [self._encoding.offset] * len(self._bands)
+        self._dataset.colorinterp = [COLOURS.get(band, ColorInterp.undefined) for band in self._bands]
+        self._dataset.update_tags(**self._tags)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(RasterioError, CPLE_BaseError):
+            self._dataset.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        for path in self.destination.parent.glob(f"{_escaped(self._part.name)}*"):
+            path.unlink(missing_ok=True)
+
+    def write(self, dn: NDArray[np.float32], col: int, row: int) -> None:
+        """Write ``(bands, y, x)`` float32 DN, NaN for nodata, with its upper left corner at a pixel."""
+        pixels = self._encoding.encode(dn)
+        for statistics, band, missing in zip(self._statistics, pixels, np.isnan(dn), strict=True):
+            statistics.add(band[~missing])
+        self._guarded(self._dataset.write, pixels, window=Window(col, row, dn.shape[2], dn.shape[1]))
+
+    def finish(self) -> None:
+        """Make the Cloud Optimised GeoTIFF of what was written, and check it, still under its hidden name."""
+        for index, statistics in enumerate(self._statistics, 1):
+            self._dataset.update_tags(index, **statistics.tags())
+        self._guarded(self._dataset.close)
+        self._guarded(
+            rasterio.shutil.copy,
+            self._tiles,
+            self._part,
+            driver="COG",
+            blocksize=BLOCK,
+            compress=compression(),
+            predictor="YES",
+            overview_resampling="AVERAGE",
+            bigtiff="IF_SAFER",
+            num_threads=self._threads,
+        )
+        self._tiles.unlink()
+        with self._part.open("rb+") as file:
+            os.fsync(file.fileno())
+        self._guarded(self._validate)
+
+    def publish(self) -> None:
+        """Give the finished file its name."""
+        self._part.replace(self.destination)
+
+    def _validate(self) -> None:
+        valid, errors, remarks = cog_validate(self._part, strict=True, quiet=True)
+        if not valid:
+            raise OutputError(f"{self.destination} was not written whole: {'; '.join(errors + remarks)}.")
+        with rasterio.open(self._part, driver="GTiff") as dataset:
+            for fact in ("crs", "transform", "width", "height", "count"):
+                there, expected = getattr(dataset, fact), self._profile[fact]
+                if there != expected and (fact != "crs" or expected):
+                    raise OutputError(f"{self.destination} has {fact} {there}, expected {expected}.")
+            # full resolution comes last in the file: a truncated one can't show its last block
+            dataset.read(1, window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
+
+    def _guarded(self, call: Any, *args: Any, **options: Any) -> Any:
+        """Call into GDAL; its errors (a full disk, mostly) name the destination."""
+        try:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE):  # type: ignore[no-untyped-call]
+                return call(*args, **options)
+        except (RasterioError, CPLE_BaseError, OSError) as error:
+            raise OutputError(
+                f"{self.destination} can't be written: {error.__cause__ or error}. Is the disk full?"
+            ) from error
+
+
+class _Statistics:
+    """Statistics of a band as GDAL stores them, gathered while it is written."""
+
+    def __init__(self) -> None:
+        self.count, self.low, self.high, self.sum, self.squares = 0, np.inf, -np.inf, 0.0, 0.0
+
+    def add(self, pixels: NDArray[Any]) -> None:
+        if pixels.size:
+            values = pixels.astype(np.float64)
+            self.count += values.size
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+            self.sum += float(values.sum())
+            self.squares += float(values @ values)
+
+    def tags(self) -> dict[str, str]:
+        if not self.count:
+            return {}
+        mean = self.sum / self.count
+        deviation = max(self.squares / self.count - mean**2, 0.0) ** 0.5
+        return {
+            "STATISTICS_MINIMUM": f"{self.low:.10g}",
+            "STATISTICS_MAXIMUM": f"{self.high:.10g}",
+            "STATISTICS_MEAN": f"{mean:.10g}",
+            "STATISTICS_STDDEV": f"{deviation:.10g}",
+        }
+
+
+@cache
+def compression() -> str:
+    """ZSTD where GDAL has it, else DEFLATE."""
+    profile = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+    profile["transform"] = Affine.scale(2)  # without one, rasterio warns
+    try:
+        with MemoryFile() as file, file.open(**profile, compress="ZSTD"):  # type: ignore[no-untyped-call]
+            return "ZSTD"
+    except RasterioError:
+        return "DEFLATE"
+
+
+def _leftovers(destination: Path) -> list[Path]:
+    """Hidden files of runs that were killed while they wrote this destination."""
+    if os.name != "posix":  # elsewhere, asking whether a process lives may end it
+        return []
+    found = []
+    for path in destination.parent.iterdir():
+        match = re.fullmatch(rf"\.{re.escape(destination.name)}\.(\d+)\.part.*", path.name)
+        if match and not _alive(int(match[1])):
+            found.append(path)
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([\[\]*?])", r"[\1]", name)
