@@ -1,0 +1,430 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from PIL import Image
+
+from openeo_superres import __version__, list_models, load_card, raster
+from openeo_superres.cli import main
+from openeo_superres.evaluate import bicubic, consistency
+from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, upsample_cubic
+
+SAMPLE = Path(__file__).parents[1] / "examples/data"
+MODEL = "cubic_mtf"
+PART = ("--model", MODEL, "--window", "100", "200", "40", "30")
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def read(path):
+    with rasterio.open(path, driver="GTiff") as dataset:
+        return dataset.read(), dataset.profile
+
+
+def write(path, pixels, names, resolution):
+    """A GeoTIFF of the sample's place with named bands."""
+    _, profile = read(SAMPLE / "virginia_10m.tif")
+    transform = rasterio.Affine(resolution, 0, profile["transform"].c, 0, -resolution, profile["transform"].f)
+    shape = {"count": len(names), "height": pixels.shape[1], "width": pixels.shape[2]}
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint16", crs=profile["crs"], transform=transform, **shape
+    ) as dataset:
+        dataset.write(pixels.astype(np.uint16))
+        dataset.descriptions = names
+    return path
+
+
+# ---- what must fail, and how
+
+
+def not_a_raster(folder):
+    (folder / "scene.tif").write_text("no raster\n")
+    return ("run", folder / "scene.tif", folder / "out.tif"), ["scene.tif", "GeoTIFF"]
+
+
+def not_there(folder):
+    return ("run", folder / "no_scene.tif", folder / "out.tif"), ["no_scene.tif"]
+
+
+def empty_folder(folder):
+    (folder / "scene").mkdir()
+    return ("run", folder / "scene", folder / "out.tif"), ["scene", "B02"]
+
+
+def truncated(folder, share=0.5):
+    for path in SAMPLE.glob("*.tif"):
+        content = path.read_bytes()
+        kept = int(len(content) * share) if "20m" in path.name else len(content)
+        (folder / path.name).write_bytes(content[:kept])
+    return ("run", folder / "virginia_10m.tif", folder / "out.tif"), ["virginia_20m.tif", "complete"]
+
+
+def hardly_truncated(folder):
+    return truncated(folder, 0.98)
+
+
+def missing_band(folder):
+    pixels, _ = read(SAMPLE / "virginia_10m.tif")
+    names = [band.name for band in BANDS_10M]
+    write(folder / "scene_10m.tif", pixels[:3, :64, :64], names[:3], 10)
+    pixels, _ = read(SAMPLE / "virginia_20m.tif")
+    write(folder / "scene_20m.tif", pixels[:, :32, :32], [band.name for band in BANDS_20M], 20)
+    return ("run", folder / "scene_10m.tif", folder / "out.tif"), ["B08"]
+
+
+def smoothly_resampled(folder):
+    fine, _ = read(SAMPLE / "virginia_10m.tif")
+    coarse, _ = read(SAMPLE / "virginia_20m.tif")
+    coarse = upsample_cubic(coarse[:, :32, :32].astype(np.float32), 2)
+    pixels = np.concatenate([fine[:, :64, :64], coarse.clip(1, 10_000)])
+    scene = write(folder / "scene.tif", pixels, BAND_NAMES, 10)
+    return ("run", scene, folder / "out.tif"), ["resampled smoothly", "scene.tif"]
+
+
+def existing_output(folder):
+    (folder / "out.tif").write_text("mine")
+    return ("run", SAMPLE, folder / "out.tif"), ["out.tif", "exists"]
+
+
+def no_such_output_folder(folder):
+    return ("run", SAMPLE, folder / "none/out.tif"), ["none", "does not exist"]
+
+
+def unknown_model(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--model", "edsr_of_mine"), ["edsr_of_mine", MODEL]
+
+
+def model_that_is_no_card(folder):
+    (folder / "model.json").write_text("{}")
+    return ("run", SAMPLE, folder / "out.tif", "--model", folder / "model.json"), ["model.json", "card"]
+
+
+def corrupted_weights(folder):
+    card = load_card(MODEL).path.with_suffix(".json")
+    shutil.copy(card, folder / "mine.json")
+    weights = bytearray(card.with_suffix(".onnx").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / f"{MODEL}.onnx").write_bytes(weights)
+    return ("run", SAMPLE, folder / "out.tif", "--model", folder / "mine.json"), ["SHA-256"]
+
+
+def window_outside(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--window", 500, 0, 13, 10), ["512 x 512"]
+
+
+def box_outside(folder):
+    box = ("--bbox", 10, 50, 11, 51, "--crs", "EPSG:4326")
+    return ("run", SAMPLE, folder / "out.tif", *box), ["bounding box"]
+
+
+def unknown_crs(folder):
+    box = ("--bbox", 10, 50, 11, 51, "--crs", "EPSG:1")
+    return ("run", SAMPLE, folder / "out.tif", *box), ["EPSG:1"]
+
+
+def window_of_three_numbers(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--window", 1, 2, 3), ["--window"]
+
+
+def unknown_option(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--quick"), ["--quick"]
+
+
+def unknown_type(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--dtype", "int8"), ["int8", "float32"]
+
+
+def no_threads(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--threads", 0), ["--threads"]
+
+
+def inspect_no_raster(folder):
+    (folder / "scene.tif").write_bytes(b"II*\0")
+    return ("inspect", folder / "scene.tif"), ["scene.tif"]
+
+
+def unknown_command(folder):
+    return ("superresolve", SAMPLE, folder / "out.tif"), ["superresolve"]
+
+
+def demo_without_sample(folder):
+    return ("demo", "--sample", folder / "none", "--output", folder / "demo"), ["none", "checkout"]
+
+
+def demo_of_another_scene(folder):
+    (folder / "scene").mkdir()
+    for path, size in ((SAMPLE / "virginia_10m.tif", 64), (SAMPLE / "virginia_20m.tif", 32)):
+        pixels, _ = read(path)
+        bands = BANDS_10M if size == 64 else BANDS_20M
+        names = [band.name for band in bands]
+        write(folder / "scene" / path.name, pixels[:, :size, :size], names, bands[0].resolution)
+    return ("demo", "--sample", folder / "scene", "--output", folder / "demo"), ["another scene"]
+
+
+def demo_into_a_file(folder):
+    (folder / "demo").write_text("mine")
+    return ("demo", "--sample", SAMPLE, "--output", folder / "demo"), ["demo", "can't be made"]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        not_a_raster,
+        not_there,
+        empty_folder,
+        truncated,
+        hardly_truncated,
+        missing_band,
+        smoothly_resampled,
+        existing_output,
+        no_such_output_folder,
+        unknown_model,
+        model_that_is_no_card,
+        corrupted_weights,
+        window_outside,
+        box_outside,
+        unknown_crs,
+        window_of_three_numbers,
+        unknown_option,
+        unknown_type,
+        no_threads,
+        inspect_no_raster,
+        unknown_command,
+        demo_without_sample,
+        demo_of_another_scene,
+        demo_into_a_file,
+    ],
+    ids=lambda mistake: mistake.__name__,
+)
+def test_a_mistake_gets_one_line_and_status_2(mistake, tmp_path, capfd):
+    arguments, said = mistake(tmp_path)
+    if arguments[0] in {"run", "demo"} and "--model" not in arguments:
+        arguments = (*arguments, "--model", MODEL)
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.endswith("\n")
+    assert result.stderr.count("\n") == 1
+    for words in said:
+        assert words in result.stderr
+    # what libraries in C have to say would be a second line
+    assert capfd.readouterr().err == ""
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_no_write_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    result = call("run", SAMPLE, tmp_path / "out.tif", *PART)
+    tmp_path.chmod(0o700)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "out.tif" in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_interrupted(tmp_path, monkeypatch):
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(raster, "superresolve_chunk", interrupt)
+    result = call("run", SAMPLE, tmp_path / "out.tif", *PART)
+    assert result.exit_code == 130
+    assert result.stderr.startswith("Interrupted")
+    assert result.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_warning_is_one_line_and_no_failure(tmp_path, recwarn):
+    result = call("run", SAMPLE, tmp_path / "out.tif", *PART, "--provider", "cuda")
+    if result.stderr:  # a machine without CUDA
+        assert result.stderr.startswith("Warning: CUDA")
+        assert result.stderr.count("\n") == 1
+    assert result.exit_code == 0
+    assert not recwarn
+
+
+def test_a_defect_of_ours_is_no_mistake_of_the_user(tmp_path, monkeypatch):
+    def fail(*_args, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(raster, "superresolve_chunk", fail)
+    result = call("run", SAMPLE, tmp_path / "out.tif", *PART)
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert not any(tmp_path.iterdir())
+
+
+# ---- what must work
+
+
+def test_window_and_box_are_the_same_pixels(tmp_path):
+    by_window = call("run", SAMPLE, tmp_path / "window.tif", *PART)
+    box = ("--bbox", 436740, 4162820, 437140, 4163120, "--crs", "EPSG:32618")
+    by_box = call("run", SAMPLE, tmp_path / "box.tif", "--model", MODEL, *box)
+    for result, name in ((by_window, "window.tif"), (by_box, "box.tif")):
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith(str(tmp_path / name))
+        # no terminal, no progress
+        assert result.stderr == ""
+    pixels, profile = read(tmp_path / "window.tif")
+    assert pixels.shape == (10, 60, 80)
+    assert profile["transform"] == rasterio.Affine(5, 0, 436740, 0, -5, 4163120)
+    other, other_profile = read(tmp_path / "box.tif")
+    assert other_profile["transform"] == profile["transform"]
+    np.testing.assert_array_equal(other, pixels)
+
+
+def test_a_window_is_a_part_of_the_whole(demonstration, tmp_path):
+    call("run", SAMPLE, tmp_path / "out.tif", *PART)
+    pixels, _ = read(tmp_path / "out.tif")
+    whole, _ = read(demonstration / f"virginia_SR5M_{MODEL}.tif")
+    # rounding to whole DN may fall either way
+    part = whole[:, 400:460, 200:280].astype(int)
+    assert np.abs(pixels - part).max() <= 1
+
+
+def test_run_into_a_folder_with_comparison(tmp_path):
+    result = call("run", SAMPLE, tmp_path, *PART, "--compare", "bicubic", "--dtype", "float32")
+    assert result.exit_code == 0, result.output
+    name = f"data_SR5M_{MODEL}"
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.tif", f"{name}_bicubic.tif"}
+    assert read(tmp_path / f"{name}.tif")[0].dtype == np.float32
+
+
+def test_overwrite(tmp_path):
+    (tmp_path / "out.tif").write_text("mine")
+    assert call("run", SAMPLE, tmp_path / "out.tif", *PART, "--overwrite").exit_code == 0
+    assert read(tmp_path / "out.tif")[0].shape == (10, 60, 80)
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demonstration") / "demo"
+    result = call("demo", "--sample", SAMPLE, "--output", folder, "--model", MODEL)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    (folder / "printed.txt").write_text(result.stdout)
+    return folder
+
+
+def test_demo_writes_a_raster_and_a_picture(demonstration):
+    pixels, profile = read(demonstration / f"virginia_SR5M_{MODEL}.tif")
+    assert pixels.shape == (10, 1024, 1024)
+    assert profile["transform"] == rasterio.Affine(5, 0, 435740, 0, -5, 4165120)
+    with Image.open(demonstration / f"virginia_SR5M_{MODEL}.png") as picture:
+        assert min(picture.size) > 1000
+        drawn = np.asarray(picture)
+    middle = drawn.shape[1] // 2
+    left, right = drawn[:, 20 : middle - 20], drawn[:, middle + 20 :]
+    assert left.std() > 20
+    assert right.std() > 20
+
+
+def test_demo_prints_what_it_measured(demonstration):
+    printed = (demonstration / "printed.txt").read_text()
+    fine, coarse = (read(SAMPLE / f"virginia_{resolution}m.tif")[0] for resolution in (10, 20))
+    image = np.concatenate([fine, coarse.repeat(2, axis=1).repeat(2, axis=2)]).astype(np.float32)
+    output = read(demonstration / f"virginia_SR5M_{MODEL}.tif")[0].astype(np.float32)
+    for name, result in ((MODEL, output), ("bicubic", bicubic(image))):
+        errors = consistency(result, image)
+        line = next(line for line in printed.splitlines() if line.split()[0] == name)
+        assert f"{errors[:4].mean():.2f}" in line
+        assert f"{errors[4:].mean():.2f}" in line
+    for path in demonstration.glob("virginia*"):
+        assert str(path) in printed
+
+
+def test_second_demo_overwrites_with_the_same_bytes(demonstration):
+    paths = sorted(demonstration.glob("virginia*"))
+    before = [path.read_bytes() for path in paths]
+    assert len(before) == 2
+    paths[0].write_text("stale")
+    result = call("demo", "--sample", SAMPLE, "--output", demonstration, "--model", MODEL)
+    assert result.exit_code == 0, result.output
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_models_as_json_are_the_cards():
+    result = call("models", "--json")
+    assert result.exit_code == 0
+    listed = json.loads(result.stdout)
+    assert [model["name"] for model in listed] == list_models()
+    for model in listed:
+        card = load_card(model["name"])
+        assert (model["scale"], model["margin"], model["parameters"], model["sha256"]) == (
+            card.scale,
+            card.margin,
+            card.parameters,
+            card.sha256,
+        )
+
+
+def test_models_as_a_table():
+    result = call("models")
+    assert result.exit_code == 0
+    for name in list_models():
+        assert name in result.stdout
+
+
+def test_inspect_as_json():
+    result = call("inspect", SAMPLE, "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert (facts["width"], facts["height"], facts["crs"]) == (512, 512, "EPSG:32618")
+    assert facts["bounds"] == [435740, 4160000, 440860, 4165120]
+    assert list(facts["bands"]) == list(BAND_NAMES)
+    assert [facts["bands"][name]["resolution"] for name in ("B02", "B8A")] == [10, 20]
+    assert facts["output"]["width"] == 1024
+    # ten bands of two bytes
+    assert facts["output"]["uncompressed_bytes"]["int16"] == 1024 * 1024 * 20
+
+
+def test_inspect_as_a_table():
+    result = call("inspect", SAMPLE)
+    assert result.exit_code == 0
+    for words in ("EPSG:32618", "512 x 512", "1024 x 1024", "21.0 MB as int16"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("inspect",), ("models",), ("demo",)])
+def test_help(command):
+    result = call(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage")
+
+
+def test_no_command_is_a_call_for_help():
+    assert call().stdout == call("--help").stdout
+
+
+# ---- as a process
+
+
+def execute(*code):
+    return subprocess.run([sys.executable, *code], capture_output=True, text=True, check=False)
+
+
+def test_module_is_the_command():
+    result = execute("-m", "openeo_superres", "--version")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert __version__ in result.stdout
+
+
+def test_missing_extra_gets_one_line():
+    code = "import sys; sys.modules['click'] = None; from openeo_superres.__main__ import run; run()"
+    result = execute("-c", code)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "click" in result.stderr
+    assert "openeo-superres[cli]" in result.stderr
