@@ -76,18 +76,20 @@ def wald_pair(
         seed: Of the noise.
 
     Raises:
-        ValueError: If the PSF is unknown.
+        ValueError: If the PSF or the factor is another.
     """
     height, width = (n // (4 * factor) * 4 * factor for n in x10.shape[1:])
     x10, x20 = x10[:, :height, :width], x20[:, : height // 2, : width // 2]
     rng = np.random.default_rng(seed)
-    if psf == "relative":
+    if psf == "relative" and factor in {2, 4}:
         low10 = degrade(x10, BANDS_10M, factor, exponent)
         low20 = degrade(x20, BANDS_20M, factor, exponent)
     elif psf == "mild" and factor == 2:
         low10, low20 = _mild(x10), _mild(x20)
     else:
-        raise ValueError(f"Expected psf 'relative', or 'mild' with factor 2, got {psf!r} with {factor}.")
+        raise ValueError(
+            f"Expected psf 'relative' with factor 2 or 4, or 'mild' with 2; got {psf!r} with {factor}."
+        )
     low10, low20 = (
         low + np.float32(noise) * rng.standard_normal(low.shape, dtype=np.float32) for low in (low10, low20)
     )
@@ -109,6 +111,11 @@ def _mild(image: Image) -> Image:
 
 
 def _rmse(a: Image, b: Image, border: int) -> NDArray[np.float64]:
+    if min(a.shape[1:]) <= 2 * border:
+        raise ValueError(
+            f"An image of {a.shape[2]} x {a.shape[1]} pixels is too small to compare: "
+            f"{border} are left out on each side."
+        )
     inner = slice(border, -border)
     difference = (a - b)[:, inner, inner].astype(np.float64)
     error: NDArray[np.float64] = np.sqrt((difference**2).mean(axis=(1, 2)))
