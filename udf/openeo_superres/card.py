@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -34,7 +35,7 @@ class ModelCard:
     """Names of the bands, in the order of input and output."""
     parameters: int
     """Learnt parameters."""
-    figures: dict[str, Any]
+    figures: dict[str, Any] = field(hash=False)
     """Measured figures by protocol, empty where none were measured."""
 
     def read_weights(self) -> bytes:
@@ -88,7 +89,8 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     """
     given = Path(name_or_path)
     path = given if given.suffix == ".json" else _folder() / f"{name_or_path}.json"
-    if not path.is_file() or (given.suffix != ".json" and given.name != str(name_or_path)):
+    # os.path: Path.is_file raises for names that are too long
+    if not os.path.isfile(path) or (given.suffix != ".json" and given.name != str(name_or_path)):  # noqa: PTH113
         raise UnknownModelError(
             f"Unknown model {str(name_or_path)!r}. Available: {', '.join(list_models())}, "
             "or the path of a card (.json) with its .onnx beside it."
@@ -103,7 +105,7 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
     try:
         item = json.loads(path.read_text(encoding="utf-8"))
         properties, asset = item["properties"], item["assets"]["model"]
-        checksum = asset["file:checksum"]
+        checksum = str(asset["file:checksum"])
         if not checksum.startswith(SHA256_MULTIHASH):
             raise ModelError(f"{path}: expected a SHA-256 multihash (1220...), got {checksum!r}.")
         return ModelCard(
@@ -116,5 +118,12 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
             parameters=properties["mlm:total_parameters"],
             figures=properties.get("superres:figures", {}),
         )
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, IndexError, TypeError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise ModelError(f"{path} is no model card: {type(error).__name__} {error}.") from error
