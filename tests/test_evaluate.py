@@ -85,9 +85,7 @@ def test_mild_blur_is_a_narrow_gaussian_then_block_means(small):
 
 @pytest.mark.parametrize("arguments", [{"psf": "box"}, {"psf": "mild", "factor": 4}, {"factor": 3}])
 def test_unknown_protocols_are_refused(small, arguments):
-    with pytest.raises(
-        ValueError, match=r"Expected psf 'relative' with factor 2 or 4, or 'mild' with 2; got"
-    ):
+    with pytest.raises(ValueError, match=r"Expected psf 'relative' with factor 2 or 4, or 'mild'"):
         wald_pair(*small, **arguments)
 
 
@@ -208,23 +206,24 @@ def test_cubic_mtf_gives_the_native_image_back(image, mtf_model):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(
-    ("arguments", "resolution", "reference", "gain"),
+    ("arguments", "bicubic_rmse", "gain10", "gain20"),
     [
-        ({"noise": 0.0}, 10, 85.0, 2.72),
-        ({}, 10, None, 2.43),
-        ({}, 20, 154, 2.52),
-        ({"exponent": 0.8, "noise": 0.0}, 10, None, 1.91),
-        ({"exponent": 1.25, "noise": 0.0}, 10, None, 2.92),
+        ({}, None, 2.43, 2.52),
+        ({"noise": 0.0}, 85.0, 2.72, None),
+        ({"noise": 0.0, "exponent": 0.8}, None, 1.91, None),
+        ({"noise": 0.0, "exponent": 1.25}, None, 2.92, None),
     ],
-    ids=["10 m no noise", "10 m", "20 m", "MTF^0.8 no noise", "MTF^1.25 no noise"],
+    ids=["8 DN noise", "no noise", "MTF^0.8 no noise", "MTF^1.25 no noise"],
 )
-def test_published_figures_of_the_development_scene(
-    superres_data, mtf_model, arguments, resolution, reference, gain
-):
+def test_figures_of_the_development_scene(superres_data, mtf_model, arguments, bicubic_rmse, gain10, gain20):  # noqa: PLR0917
+    """T33UUB: an independent implementation of the protocol gave these figures."""
     with np.load(superres_data / "dsen2-l1c/S2A_MSIL1C_20170527_T33UUB.npz") as scene:
         pair = wald_pair(*(scene[key].astype(np.float32) for key in ("x10", "x20")), **arguments)
-    cubic = bicubic_scores(pair)
+    reference = bicubic_scores(pair)
     scores = wald_scores(pair, superresolve_chunk(pair.input, mtf_model))
-    if reference is not None:
-        assert cubic.mean_rmse(resolution) == pytest.approx(reference, rel=0.005)
-    assert gain_db(cubic.mean_rmse(resolution), scores.mean_rmse(resolution)) == pytest.approx(gain, abs=0.03)
+    if bicubic_rmse is not None:
+        assert reference.mean_rmse(10) == pytest.approx(bicubic_rmse, abs=0.1)
+    for resolution, gain in ((10, gain10), (20, gain20)):
+        if gain is not None:
+            found = gain_db(reference.mean_rmse(resolution), scores.mean_rmse(resolution))
+            assert found == pytest.approx(gain, abs=0.03)

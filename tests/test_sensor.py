@@ -130,9 +130,9 @@ def test_cubic_taps_keep_constants_and_planes(factor):
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_upsampling_puts_fine_pixels_where_they_belong(factor):
-    """Keys' kernel with a = -0.75 keeps no plane exactly: off by at most 0.1 coarse pixel, and by 0 on average.
+    """No shift: on a plane the errors of Keys' kernel with a = -0.75 average out within each coarse pixel.
 
-    (Only a = -0.5 has third-order accuracy.) A shift would show in the mean.
+    (They are below 0.1 coarse pixel; only a = -0.5 keeps planes exactly.)
     """
     image = ramp((12, 12), 0, 10, cell=factor).astype(np.float32)
     expected = ramp((12 * factor, 12 * factor), 0, 10)
