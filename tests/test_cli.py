@@ -117,6 +117,11 @@ def corrupted_weights(folder):
     return ("run", SAMPLE, folder / "out.tif", "--model", folder / "mine.json"), ["SHA-256"]
 
 
+def demo_with_corrupted_weights(folder):
+    (_, _, _, *model), said = corrupted_weights(folder)
+    return ("demo", "--sample", SAMPLE, "--output", folder / "demo", *model), said
+
+
 def window_outside(folder):
     return ("run", SAMPLE, folder / "out.tif", "--window", 500, 0, 13, 10), ["512 x 512"]
 
@@ -190,6 +195,7 @@ def demo_into_a_file(folder):
         unknown_model,
         model_that_is_no_card,
         corrupted_weights,
+        demo_with_corrupted_weights,
         window_outside,
         box_outside,
         unknown_crs,

@@ -90,11 +90,13 @@ def demonstrate(
     if (scene.width, scene.height) != SAMPLE_SIZE:
         raise SceneError(f"{sample} holds another scene than the sample; use the command run for it.")
     card = load_card(model)
+    started = time.perf_counter()
+    # before any folder is made; it stays open for the run
+    card.open(provider, threads)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder} can't be made: {error.strerror}.") from error
-    started = time.perf_counter()
     raster = superresolve_scene(
         sample,
         folder / f"virginia_SR5M_{card.name}.tif",
