@@ -32,12 +32,18 @@ def load_average(name: str, checkpoint: Path | None) -> SuperResolver:
     Args:
         name: Of the network.
         checkpoint: Written by ``training.train``; None for a network that learns nothing.
+
+    Raises:
+        ValueError: If the checkpoint is of another network, or missing where there is something to learn.
     """
     model = build(name).eval()
     if checkpoint is not None:
         tensors = load_file(checkpoint)
         weights = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
-        model.load_state_dict({k: v.half().float() for k, v in weights.items()})
+        try:
+            model.load_state_dict({k: v.half().float() for k, v in weights.items()})
+        except RuntimeError as error:
+            raise ValueError(f"{checkpoint} does not hold the weights of {name}: {error}") from error
     elif model.parameter_count:
         raise ValueError(f"{name} has {model.parameter_count} parameters to learn: give --checkpoint.")
     return model
@@ -176,7 +182,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="written by training.train (none for cubic_mtf)")
     parser.add_argument("--output", type=Path, default=Path(), help="where .onnx and .json go")
     arguments = parser.parse_args()
-    model = load_average(arguments.name, arguments.checkpoint)
+    try:
+        model = load_average(arguments.name, arguments.checkpoint)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    arguments.output.mkdir(parents=True, exist_ok=True)
     training: dict[str, object] = {"method": "none: bicubic upsampling and the consistency layer"}
     if arguments.checkpoint is not None:
         log = arguments.checkpoint.with_name("log.jsonl")

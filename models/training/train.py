@@ -19,7 +19,7 @@ from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_
 from openeo_superres.sensor import BANDS_10M, BANDS_20M
 
 from . import degradation
-from .datasets import Crops, development_scene, training_sources
+from .datasets import Crops, Source, development_scene, training_sources
 from .networks import SuperResolver, build
 from .optimiser import Optimiser
 
@@ -29,7 +29,7 @@ BORDER = 6
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the result; stored in the checkpoint, and it must agree when resuming."""
+    """What decides the result; stored in the checkpoint, and all but ``steps`` must agree to resume."""
 
     name: str
     steps: int
@@ -71,17 +71,27 @@ def rate_at(step: int, recipe: Recipe) -> float:
 
 
 class Training:
-    """A network with its moving average, optimiser and crops: what a checkpoint holds."""
+    """A network with its moving average, optimiser and crops: what a checkpoint holds.
 
-    def __init__(self, recipe: Recipe, data: Path) -> None:
+    Args:
+        recipe: What decides the result.
+        sources: What to train on.
+
+    Raises:
+        ValueError: If the network is unknown, or has nothing to learn.
+    """
+
+    def __init__(self, recipe: Recipe, sources: list[Source]) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.step = 0
         self.model = build(recipe.name)
+        if not self.model.parameter_count:
+            raise ValueError(f"{recipe.name} has nothing to learn: export it as it is.")
         self.average = build(recipe.name)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = Optimiser(self.model)
-        self.crops = Crops(training_sources(data), recipe.seed)
+        self.crops = Crops(sources, recipe.seed)
 
     def advance(self) -> float:
         """One step; gives its loss."""
@@ -125,10 +135,11 @@ class Training:
         """
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
-            if state["recipe"] != asdict(self.recipe):
+            theirs, ours = ({**recipe, "steps": None} for recipe in (state["recipe"], asdict(self.recipe)))
+            if theirs != ours:
                 raise ValueError(
                     f"{path} was made with {state['recipe']}, now {asdict(self.recipe)} is asked: "
-                    "use the same options, or another --output."
+                    "use the same options (but --steps), or another --output."
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
@@ -140,6 +151,15 @@ class Training:
         self.optimiser.load(part("optimiser."))
         self.step = state["step"]
         self.crops.generator.bit_generator.state = state["generator"]
+
+
+def reference_pair(data: Path) -> tuple[WaldPair, WaldScores] | None:
+    """The development scene of the log, degraded by 2, and bicubic's figures; None where it is not there."""
+    try:
+        pair = wald_pair(*development_scene("T33UUB", data))
+    except FileNotFoundError:
+        return None
+    return pair, bicubic_scores(pair)
 
 
 def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScores) -> dict[str, float]:
@@ -170,14 +190,19 @@ def main() -> None:
         arguments.name, arguments.steps, arguments.batch, rate=arguments.rate, seed=arguments.seed
     )
     output = arguments.output or Path("runs") / arguments.name
-    output.mkdir(parents=True, exist_ok=True)
-    training = Training(recipe, arguments.data)
     checkpoint = output / "checkpoint.safetensors"
-    if checkpoint.exists():
-        training.load(checkpoint)
-        print(f"resumed from {checkpoint} at step {training.step}", flush=True)
-    pair = wald_pair(*development_scene("T33UUB", arguments.data))
-    reference = bicubic_scores(pair)
+    try:
+        training = Training(recipe, training_sources(arguments.data))
+        if checkpoint.exists():
+            training.load(checkpoint)
+            print(f"resumed from {checkpoint} at step {training.step}", flush=True)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    print(f"training on {', '.join(source.name for source in training.crops.sources)}", flush=True)
+    output.mkdir(parents=True, exist_ok=True)
+    measured = reference_pair(arguments.data)
+    if measured is None:
+        print("no scene T33UUB in the data folder: the log will hold no gains", flush=True)
     started, losses = time.monotonic(), []
     while training.step < recipe.steps:
         losses.append(training.advance())
@@ -188,7 +213,7 @@ def main() -> None:
                 "loss": round(sum(losses) / len(losses), 5),
                 "rate": round(rate_at(training.step, recipe), 7),
                 "seconds": round(time.monotonic() - started),
-                **gains_over_bicubic(training.average, pair, reference),
+                **(gains_over_bicubic(training.average, *measured) if measured else {}),
             }
             losses.clear()
             with (output / "log.jsonl").open("a") as log:
