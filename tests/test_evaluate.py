@@ -215,7 +215,7 @@ def test_cubic_mtf_gives_the_native_image_back(image, mtf_model):
     ],
     ids=["8 DN noise", "no noise", "MTF^0.8 no noise", "MTF^1.25 no noise"],
 )
-def test_figures_of_the_development_scene(superres_data, mtf_model, arguments, bicubic_rmse, gain10, gain20):  # noqa: PLR0917
+def test_figures_of_the_development_scene(superres_data, mtf_model, arguments, bicubic_rmse, gain10, gain20):
     """T33UUB: an independent implementation of the protocol gave these figures."""
     with np.load(superres_data / "dsen2-l1c/S2A_MSIL1C_20170527_T33UUB.npz") as scene:
         pair = wald_pair(*(scene[key].astype(np.float32) for key in ("x10", "x20")), **arguments)
