@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from openeo_superres import ModelCard, load_card
 from openeo_superres.sensor import BAND_NAMES
-from openeo_superres.udf import Model
+from openeo_superres.udf import ALIGNMENT, FILL_RADIUS, Model
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "data"
 
@@ -81,7 +81,9 @@ def mtf_model(mtf_card: ModelCard) -> Model:
     return mtf_card.open(provider="cpu", threads=1)
 
 
-def write_model(path: Path, *, scale: int = 2, margin: int = 6, name: str = "nearest") -> ModelCard:
+def write_model(
+    path: Path, *, scale: int = 2, margin: int = FILL_RADIUS + ALIGNMENT, name: str = "nearest"
+) -> ModelCard:
     """A nearest-neighbour network in our contract, with its card: what comes out is what went in."""
     count = len(BAND_NAMES)
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", count, "y", "x"])

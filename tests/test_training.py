@@ -112,9 +112,9 @@ def call(monkeypatch, main, *arguments):
 @pytest.mark.parametrize(
     ("name", "parameters", "margin"),
     [
-        ("cubic_mtf", 0, 24),
-        ("edsr_4x32", 88_456, 32),
-        ("edsr20_4x64", 400_480, 42),
+        ("cubic_mtf", 0, 26),
+        ("edsr_4x32", 88_456, 34),
+        ("edsr20_4x64", 400_480, 44),
     ],
 )
 def test_what_networks_cost_and_see(name, parameters, margin):
@@ -610,7 +610,7 @@ def test_describe_prints_json():
 
 def test_describe_prints_a_table(monkeypatch, capsys):
     call(monkeypatch, describe.main, "edsr_4x32")
-    assert capsys.readouterr().out.splitlines()[1].split() == ["edsr_4x32", "88,456", "32"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["edsr_4x32", "88,456", "34"]
 
 
 @pytest.mark.parametrize(
