@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from .sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
@@ -246,7 +246,7 @@ class _Chunk:
     """Of the 20 m cells in ``image``."""
 
 
-def _chunks(scene: Scene, region: Window, *, size: int, overlap: int) -> Iterator[_Chunk]:
+def _chunks(scene: Scene, region: Window, *, size: int, overlap: int) -> Generator[_Chunk]:
     """Cut a region into chunks by rows; a thread reads the next strip of them ahead."""
     left, top, width, height = region
     step = max(STRIP // size, 1) * size
@@ -293,9 +293,10 @@ def _stream(
         for (model, writer), result in zip(outputs, results, strict=True):
             writer.write(result, model.scale * chunk.col, model.scale * chunk.row)
 
-    with ThreadPoolExecutor(1) as behind:
+    chunks = _chunks(scene, region, size=size, overlap=overlap)
+    with closing(chunks), ThreadPoolExecutor(1) as behind:
         written: Future[None] | None = None
-        for chunk in _chunks(scene, region, size=size, overlap=overlap):
+        for chunk in chunks:
             results = [
                 superresolve_chunk(chunk.image[order], model, phase=chunk.phase, overlap=overlap)
                 for (model, _), order in zip(outputs, orders, strict=True)
