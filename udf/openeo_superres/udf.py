@@ -95,7 +95,8 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = 1
     if threads is not None:
-        options.intra_op_num_threads = threads
+        # onnxruntime makes as many as it is asked for
+        options.intra_op_num_threads = min(threads, os.cpu_count() or 1)
     options.log_severity_level = 3
     providers = _providers(provider, onnxruntime.get_available_providers())
     try:
