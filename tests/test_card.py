@@ -201,6 +201,16 @@ def test_card_that_lacks_a_fact(copied, key):
         load_card(copied)
 
 
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [("superres:scale", "2"), ("superres:margin", 26.5), ("mlm:total_parameters", "many"), ("id", ["a"])],
+)
+def test_facts_of_another_type_are_refused(copied, fact, value):
+    rewrite(copied, lambda item: (item["properties"] if ":" in fact else item).update({fact: value}))
+    with pytest.raises(ModelError, match=r"is no model card: TypeError expected (int|str), got"):
+        load_card(copied)
+
+
 @pytest.mark.parametrize("checksum", ["d5" + "0" * 64, 5, None])
 def test_hash_of_another_kind_is_refused(copied, checksum):
     rewrite(copied, lambda item: item["assets"]["model"].update({"file:checksum": checksum}))
@@ -212,7 +222,6 @@ def test_hash_of_another_kind_is_refused(copied, checksum):
     ("fact", "value"),
     [
         ("superres:margin", 23),
-        ("superres:margin", "24"),
         ("superres:scale", 4),
         ("mlm:input", BAND_NAMES[::-1]),
     ],

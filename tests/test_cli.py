@@ -1,8 +1,11 @@
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -434,3 +437,60 @@ def test_missing_extra_gets_one_line():
     assert result.stderr.count("\n") == 1
     assert "click" in result.stderr
     assert "openeo-superres[cli]" in result.stderr
+
+
+# ---- the process as a whole
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "openeo_superres", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_end_in_one_line_and_leave_nothing(tmp_path, name):
+    process = start("run", SAMPLE, tmp_path / "out.tif", "--model", "cubic_mtf", "--threads", 1)
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, said = process.communicate()
+    assert (process.returncode, said) == (130, "Interrupted: nothing was left half-written.\n")
+    assert not any(tmp_path.iterdir())
+
+
+def test_libraries_in_c_say_nothing(tmp_path):
+    """A file that may not grow: libtiff would print a line of its own."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    process = start("run", SAMPLE, tmp_path / "out.tif", "--model", "cubic_mtf", preexec_fn=limit)
+    _, said = process.communicate()
+    assert process.returncode == 2
+    assert said.startswith("Error: ")
+    assert "out.tif can't be written" in said
+    assert said.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_nothing_is_written_into_the_home_folder(tmp_path):
+    """onnxruntime keeps a diary of its use there unless it is told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    process = start("run", SAMPLE, tmp_path / "out.tif", *PART, env=environment)
+    process.communicate()
+    assert process.returncode == 0
+    assert not any(home.rglob("*"))
+
+
+def test_output_that_the_terminal_can_not_show(tmp_path):
+    source = tmp_path / "ümläut"
+    source.symlink_to(SAMPLE.absolute())
+    process = start("inspect", source, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    shown, said = process.communicate()
+    assert (process.returncode, said) == (0, "")
+    assert "\\xfc" in shown

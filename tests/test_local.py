@@ -172,6 +172,9 @@ def test_consistency_is_kept_in_a_tiled_cube(cube):
         (lambda c: c, {"size": 7}, "even size"),
         (lambda c: c, {"model": "carn_x3"}, "Available: cubic_mtf"),
         (lambda c: c.rolling(x=3, center=True).mean(), {}, "method 'near'"),
+        (lambda c: c / 10_000, {}, "looks like reflectance"),
+        (lambda c: c.to_numpy(), {}, "Expected an xarray.DataArray, got ndarray"),
+        (lambda c: c[:, :0], {}, "is empty"),
     ],
 )
 def test_wrong_input_says_what_to_do(cube, change, options, message):

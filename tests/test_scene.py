@@ -339,8 +339,60 @@ def test_a_band_in_two_files_is_refused(tmp_path):
     bands = sample_bands()
     folder = write_folder(tmp_path / "folder", bands)
     write(folder / "old_B03.tif", {"": bands["B03"]})
-    with pytest.raises(SuperresError, match=r"B03 is in several files \(old_B03.tif, s2_B03.tif\)"):
+    with pytest.raises(
+        SuperresError, match=r"B03 is in several files of .*folder \(old_B03.tif, s2_B03.tif\)"
+    ):
         open_scene(folder)
+
+
+def test_bands_of_several_dates_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "folder", sample_bands())
+    for path in folder.iterdir():
+        date = "20160101" if "B03" in path.name else "20160201"
+        path.rename(path.with_name(path.name.replace("s2", f"T18SVG_{date}T160000")))
+    with pytest.raises(SuperresError, match=r"several dates \(20160101, 20160201\)"):
+        open_scene(folder)
+
+
+def test_a_pair_is_named_alike(tmp_path):
+    folder = write_pair(tmp_path / "pair", sample_bands())
+    (folder / "scene_20m.tif").rename(folder / "other_20m.tif")
+    with pytest.raises(SuperresError, match="named alike but for 10m and 20m"):
+        open_scene(folder)
+
+
+def test_a_pair_beside_other_rasters_is_found(tmp_path):
+    """Results may go where the scene is."""
+    folder, bands = write_pair(tmp_path / "pair", sample_bands()), sample_bands()
+    write(folder / "pair_SR5M_cubic_mtf.tif", {"": bands["B03"]})
+    assert open_scene(folder).kind == "pair"
+    for resolution in (10, 20):
+        (folder / f"second_{resolution}m.tif").symlink_to(folder / f"scene_{resolution}m.tif")
+    with pytest.raises(SuperresError, match=r"several pairs \(scene_10m\.tif, second_10m\.tif\)"):
+        open_scene(folder)
+
+
+def test_a_linked_file_has_the_sibling_beside_the_link(tmp_path):
+    folder = write_pair(tmp_path / "pair", sample_bands())
+    for resolution in (10, 20):
+        (tmp_path / f"link_{resolution}m.tif").symlink_to(folder / f"scene_{resolution}m.tif")
+    (folder / "scene_20m.tif").rename(folder / "kept.tif")
+    (tmp_path / "link_20m.tif").unlink()
+    (tmp_path / "link_20m.tif").symlink_to(folder / "kept.tif")
+    assert open_scene(tmp_path / "link_10m.tif").kind == "pair"
+
+
+@pytest.mark.parametrize("name", ["nul\0.tif", "loop", "missing.tif", "\udcff.tif"])
+def test_paths_that_lead_nowhere(tmp_path, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(SuperresError, match="can't be opened"):
+        open_scene(tmp_path / name)
+
+
+def test_reflectance_without_a_scale_is_refused(tmp_path):
+    reflectance = stacked(sample_bands()).astype(np.float32) / 10_000
+    with pytest.raises(SuperresError, match=r"a\.tif: Expected digital numbers .* Multiply by 10 000"):
+        open_scene(write_stack(tmp_path / "a.tif", reflectance))
 
 
 @pytest.mark.parametrize(

@@ -546,7 +546,9 @@ def test_train_then_export_then_evaluate(data, tmp_path, monkeypatch, capsys):
     card = load_card(tmp_path / "model/edsr_1x8.json")
     assert card.parameters == build("edsr_1x8").parameter_count
     item = json.loads(card.path.with_suffix(".json").read_text())
-    assert item["properties"]["superres:training"]["log"] == log[-1]
+    training = item["properties"]["superres:training"]
+    assert (training["step"], training["recipe"]["name"], training["recipe"]["batch"]) == (4, "edsr_1x8", 2)
+    assert training["sources"]["eurosat"] > 0
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["edsr_1x8.json", "edsr_1x8.onnx"]
     capsys.readouterr()
     arguments = ("--data", data, "--scene", "T33UUB", "--protocol", "x2", "--json", tmp_path / "figures.json")

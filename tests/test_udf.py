@@ -333,6 +333,15 @@ def test_offset_is_added_once(image, context):
     np.testing.assert_allclose(result, expected, atol=0.01)
 
 
+def test_reflectance_is_refused(image, context):
+    chunk = on_fine_grid(image[:, 200:230, 100:130])
+    with pytest.raises(SuperresError, match="Multiply by 10 000"):
+        udf.superresolve_cube(chunk / 10_000, udf.Context.parse(context))
+    # a chunk of nodata and dark water, offset applied, is none
+    udf.refuse_reflectance(np.array([np.nan, -3, 0], np.float32))
+    udf.refuse_reflectance(np.full(5, np.nan, np.float32))
+
+
 def test_overlap_in_the_context_leaves_the_core_as_it_was(image, context, mtf_card):
     chunk = on_fine_grid(image[:, 200:300, 100:200])[:, 1:, 1:]
     expected = execute(chunk, context).to_numpy()

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from openeo_superres.evaluate import Image, wald_pair
@@ -102,6 +103,14 @@ def _store_float16(graph: onnx.GraphProto, learnt: set[str]) -> None:
     graph.node.extend(nodes)
 
 
+def provenance(checkpoint: Path) -> dict[str, object]:
+    """How weights came to be, for their card: method, recipe, steps done, sources and their weights."""
+    with safe_open(checkpoint, framework="pt") as file:
+        state = json.loads(file.metadata()["state"])
+    facts = {key: state[key] for key in ("recipe", "step", "sources")}
+    return {"method": "Wald pairs x2 and x4 of real Sentinel-2 images, L1 through the layer", **facts}
+
+
 def parity(model: SuperResolver, path: Path, image: Image) -> float:
     """Largest absolute difference in DN between torch and ONNX over ``image`` ``(10, y, x)``."""
     content = path.read_bytes()
@@ -189,11 +198,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     training: dict[str, object] = {"method": "none: bicubic upsampling and the consistency layer"}
     if arguments.checkpoint is not None:
-        log = arguments.checkpoint.with_name("log.jsonl")
-        training = {
-            "method": "Wald pairs x2 and x4 of real Sentinel-2 images, L1",
-            "log": [json.loads(line) for line in log.read_text().splitlines()][-1] if log.exists() else None,
-        }
+        training = provenance(arguments.checkpoint)
     part = arguments.output / f".{arguments.name}.onnx.part"
     to_onnx(model, arguments.name, part)
     rng = np.random.default_rng(0)

@@ -119,6 +119,7 @@ class Training:
         state = {
             "step": self.step,
             "recipe": asdict(self.recipe),
+            "sources": {source.name: source.weight for source in self.crops.sources},
             "generator": self.crops.generator.bit_generator.state,
         }
         part = path.with_suffix(".part")

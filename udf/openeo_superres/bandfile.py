@@ -114,7 +114,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         environment = rasterio.Env(GDAL_NUM_THREADS="1")  # type: ignore[no-untyped-call]
         with _GDAL_OPTIONS, environment, rasterio.open(path, driver=driver) as dataset:
             yield dataset
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
         raise SceneError(
             f"{path} can't be read; expected a complete GeoTIFF or JPEG 2000 file "
             f"({error.__cause__ or error})."

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from . import __version__
+from .__main__ import INTERRUPTED
 from .card import DEFAULT_MODEL, list_models, load_card
 from .cog import ENCODINGS
 from .demo import SAMPLE, demonstrate
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .card import ModelCard
-
-INTERRUPTED = 130
-"""Exit status of a command that the user stopped, as shells have it."""
 
 
 class OneLineErrors(click.Group):
@@ -53,6 +51,8 @@ class OneLineErrors(click.Group):
             _complain("Error", error.format_message())
         except (SuperresError, OSError) as error:
             _complain("Error", error)
+        except MemoryError:
+            _complain("Error", "Memory is short: give --window a part of the scene, or use fewer --threads.")
         sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -115,6 +115,7 @@ class CogWriter:
     ) -> None:
         self.destination = destination
         self._bands, self._encoding, self._tags = bands, encoding, dict(tags)
+        self._size = (width, height)
         self._profile = {
             "crs": crs,
             "transform": transform,
@@ -209,14 +210,14 @@ class CogWriter:
         self._guarded(self._validate)
 
     def _build_overviews(self) -> None:
-        """Overviews of the tiles, which the COG driver takes over; its own take ten times as long."""
-        levels, size = [], max(self._profile["width"], self._profile["height"])
-        while size > BLOCK:
-            size = -(-size // 2)
-            levels.append(2 ** (len(levels) + 1))
+        """Overviews of the tiles, which the COG driver takes over: its own pack a block once per band."""
+        levels: list[int] = []
+        while max(self._size) > BLOCK << len(levels):
+            levels.append(2 << len(levels))
         options = {"GDAL_NUM_THREADS": self._threads, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
         options |= {"COMPRESS_OVERVIEW": compression(), "ZSTD_LEVEL_OVERVIEW": "1", "ZLEVEL_OVERVIEW": "1"}
-        with rasterio.Env(**options), rasterio.open(self._tiles, "r+", driver="GTiff") as dataset:
+        environment = rasterio.Env(**options)  # type: ignore[no-untyped-call]
+        with environment, rasterio.open(self._tiles, "r+", driver="GTiff") as dataset:
             dataset.build_overviews(levels, Resampling.average)
 
     def publish(self) -> None:
@@ -248,10 +249,9 @@ class CogWriter:
         try:
             with rasterio.Env(GDAL_CACHEMAX=CACHE):  # type: ignore[no-untyped-call]
                 return call(*args, **options)
-        except (RasterioError, CPLE_BaseError, OSError) as error:
-            raise OutputError(
-                f"{self.destination} can't be written: {error.__cause__ or error}. Is the disk full?"
-            ) from error
+        except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
+            reason = str(error.__cause__ or error).rstrip(".")
+            raise OutputError(f"{self.destination} can't be written: {reason}. Is the disk full?") from error
 
 
 class _Statistics:

@@ -18,6 +18,7 @@ from .udf import (
     grid_origin,
     like_bands,
     phase_votes,
+    refuse_reflectance,
     select_bands,
     superresolve_chunk,
 )
@@ -34,7 +35,7 @@ VOTING_TILES = 16
 
 def superresolve_local(
     cube: xr.DataArray,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | ModelCard = DEFAULT_MODEL,
     *,
     size: int = 512,
     provider: str = "auto",
@@ -46,7 +47,7 @@ def superresolve_local(
         cube: Dimensions ``(bands, y, x)`` or ``(t, bands, y, x)``, band labels B02 ... B12 (others are
             dropped), harmonised DN on the 10 m grid, NaN for nodata, coordinates of pixel centres, 20 m bands
             replicated 2 x 2 ("nearest"). Any height and width.
-        model: Name of a shipped model, or the path of a card.
+        model: Name of a shipped model, the path of a card, or a card.
         size: Edge of the tiles that are computed at once, in 10 m pixels, without their overlap.
         provider: "auto", "cpu" or "cuda".
         threads: Of the network; None for every core, or for one per task if the cube is backed by dask.
@@ -60,13 +61,17 @@ def superresolve_local(
         UnknownModelError: If there is no such model.
         SuperresError: If a band is missing or 20 m bands were resampled smoothly (with dask: when computed).
     """
-    card = load_card(model)
+    card = model if isinstance(model, ModelCard) else load_card(model)
+    if not isinstance(cube, xr.DataArray):
+        raise SuperresError(f"Expected an xarray.DataArray, got {type(cube).__name__}.")
     if size < 2 or size % 2:
         raise SuperresError(f"Expected an even size of at least 2 pixels, got {size}.")
     if not {"bands", "y", "x"} <= {*cube.dims}:
         raise SuperresError(
             f"Expected dimensions (t,) bands, y, x; the cube has {', '.join(map(str, cube.dims))}."
         )
+    if not cube.size:
+        raise SuperresError(f"The cube is empty: {dict(cube.sizes)}.")
     selected = select_bands(cube, card.bands)
     leading = [dim for dim in cube.dims if dim not in {"bands", "y", "x"}]
     selected = selected.transpose(*leading, "bands", "y", "x")
@@ -138,6 +143,7 @@ def _resolve_numpy(  # noqa: PLR0917
     threads: int | None,
 ) -> NDArray[np.float32]:
     """``(dates, bands, y, x)`` tile by tile."""
+    refuse_reflectance(stack)
     phase = _decide([phase_votes(date[_coarse(card)]) for date in stack], default)
     scale = card.scale
     result = np.empty((*stack.shape[:2], scale * stack.shape[2], scale * stack.shape[3]), np.float32)

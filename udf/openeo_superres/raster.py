@@ -197,7 +197,9 @@ def _targets(
         if any(target.exists() and target.samefile(file.path) for file in scene.files):
             raise OutputError(f"{target} is what would be read; choose another name for the result.")
         if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists; remove it, choose another name, or allow to overwrite it.")
+            raise OutputError(
+                f"{target} exists; remove it, choose another name, or allow overwriting (--overwrite)."
+            )
     return targets
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from .bandfile import PIXEL, BandFile, Raster, band_name, inspect_raster, opened, radiometry, read_bands
 from .errors import SceneError
 from .sensor import BAND_NAMES, BANDS, BANDS_20M
-from .udf import SuperresError, replication_phase
+from .udf import SuperresError, refuse_reflectance, replication_phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,12 +127,15 @@ def open_scene(source: str | Path) -> Scene:
     """
     path = Path(source)
     try:
-        path = path.resolve(strict=True)
+        path = path.absolute()
+        path.stat()
         for recognise in RECOGNISERS:
             if scene := recognise(path):
                 return scene
-    except OSError as error:
-        raise SceneError(f"{path} can't be opened: {error.strerror or error}.") from error
+    except SuperresError:
+        raise
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise SceneError(
         f"{path} is no scene that can be read. Expected a GeoTIFF whose band descriptions are "
         f"{', '.join(BAND_NAMES)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
@@ -153,21 +156,28 @@ def _stack(path: Path) -> Scene | None:
 
 
 def _pair(path: Path) -> Scene | None:
-    if path.is_dir():
-        files = _raster_files(path)
-    elif sibling := _sibling(path):
-        files = [path, sibling]
-    else:
+    # of other rasters in a folder, results among them, none is asked
+    files = _raster_files(path) if path.is_dir() else [path]
+    pairs = {
+        frozenset((file, other)) for file in files if not band_name(file.stem) and (other := _sibling(file))
+    }
+    if not pairs:
         return None
-    if len(files) != 2 or any(band_name(file.stem) for file in files):
-        return None
-    return _assemble("pair", path, [inspect_raster(file) for file in files])
+    if len(pairs) > 1:
+        listed = ", ".join(sorted(min(pair).name for pair in pairs))
+        raise SceneError(f"{path} holds several pairs ({listed}); give the path of one file.")
+    return _assemble("pair", path, [inspect_raster(file) for file in sorted(*pairs)])
 
 
 def _band_folder(path: Path) -> Scene | None:
     if not path.is_dir():
         return None
     named = [(file, name) for file in _raster_files(path) if (name := band_name(file.stem)) in BAND_NAMES]
+    if (
+        len(dates := {date for file, _ in named for date in re.findall(r"(?<!\d)20\d{6}(?!\d)", file.stem)})
+        > 1
+    ):
+        raise SceneError(f"{path} holds bands of several dates ({', '.join(sorted(dates))}); expected one.")
     rasters = [replace(inspect_raster(file), bands={name: 0}) for file, name in named if name]
     return _assemble("band folder", path, rasters) if rasters else None
 
@@ -217,7 +227,14 @@ def _assemble(kind: str, path: Path, rasters: Sequence[Raster]) -> Scene:
         phase=(0, 0),
         level=level[1] if level else None,
     )
-    return replace(scene, phase=_phase(scene))
+    try:
+        if any(np.dtype(file.dtype).kind == "f" and file.gain == 1 for file in files):
+            refuse_reflectance(_samples(scene))
+        return replace(scene, phase=_phase(scene))
+    except SceneError:
+        raise
+    except SuperresError as error:
+        raise SceneError(f"{path}: {error}") from error
 
 
 def _choose(name: str, resolution: int, rasters: Sequence[Raster]) -> Raster:
@@ -226,12 +243,18 @@ def _choose(name: str, resolution: int, rasters: Sequence[Raster]) -> Raster:
     for raster in holders:
         a, b, _, d, e, _ = raster.transform[:6]
         if b or d or e >= 0 or abs(a + e) > 1e-6 * abs(a):
-            raise SceneError(f"{raster.path} is rotated, flipped or not square; expected a north-up grid.")
+            raise SceneError(
+                f"{raster.path} has no georeference, or is rotated, flipped or not square; expected a "
+                "north-up grid with square pixels."
+            )
     for size in sorted({resolution, PIXEL}, reverse=True):
         matching = [raster for raster in holders if abs(raster.transform.a - size) < 1e-6 * size]
         if len(matching) > 1:
             listed = ", ".join(raster.path.name for raster in matching)
-            raise SceneError(f"Band {name} is in several files ({listed}); expected one.")
+            raise SceneError(
+                f"Band {name} is in several files of {matching[0].path.parent} ({listed}); expected one: "
+                "put each scene into a folder of its own."
+            )
         if matching:
             return matching[0]
     raise SceneError(
@@ -290,12 +313,13 @@ def _phase(scene: Scene) -> tuple[int, int]:
         return first.phase
     # the 20 m grid of a Sentinel-2 tile starts on a multiple of 20 m
     default = round(scene.transform.f / PIXEL) % 2, round(scene.transform.c / PIXEL) % 2
+    return replication_phase(_samples(scene)[:, coarse], default=default)
+
+
+def _samples(scene: Scene) -> NDArray[np.float32]:
+    """Windows spread over the scene, from even pixels: ``(n, 10, y, x)`` as :meth:`Scene.read` gives them."""
     rows, cols = (
         sorted({int(start) // 2 * 2 for start in np.linspace(0, max(size - SAMPLE_SIZE, 0), SAMPLES)})
         for size in (scene.height, scene.width)
     )
-    samples = [scene.read((col, row, SAMPLE_SIZE, SAMPLE_SIZE))[coarse] for row, col in product(rows, cols)]
-    try:
-        return replication_phase(np.stack(samples), default=default)
-    except SuperresError as error:
-        raise SceneError(f"{scene.path}: {error}") from error
+    return np.stack([scene.read((col, row, SAMPLE_SIZE, SAMPLE_SIZE)) for row, col in product(rows, cols)])

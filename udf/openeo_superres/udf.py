@@ -114,8 +114,14 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
             f"{FILL_RADIUS + ALIGNMENT}. Export it again with this version."
         )
 
+    if provider == "cuda" and providers[0] not in session.get_providers():
+        warnings.warn("CUDA was asked for, but could not be started: running on the CPU.", stacklevel=2)
+
     def run(image: np.ndarray) -> np.ndarray:
-        result: np.ndarray = session.run([target], {source: image})[0]
+        try:
+            result: np.ndarray = session.run([target], {source: image})[0]
+        except Exception as error:
+            raise SuperresError(f"Model {name} failed on an input of {image.shape}: {error}") from error
         return result
 
     return Model(name, scale, margin, bands, fill, run)
@@ -125,6 +131,8 @@ def _import_onnxruntime() -> Any:
     """Import onnxruntime when it is first needed, also from a back-end's dependency archive."""
     if os.path.isdir(DEPENDENCIES) and DEPENDENCIES not in sys.path:  # noqa: PTH112
         sys.path.append(DEPENDENCIES)
+    # from 1.32 on it reports its use to its makers, and writes into the home folder, unless told not to
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
@@ -134,8 +142,8 @@ def _import_onnxruntime() -> Any:
         ) from error
     except (ImportError, AttributeError) as error:
         raise SuperresError(
-            f"onnxruntime is there but does not fit numpy {np.__version__} ({error}). "
-            "With numpy 2 or later, use onnxruntime 1.19 or later."
+            f"onnxruntime is there but can't be imported ({error}). With numpy {np.__version__} "
+            "it must be one that fits: with numpy 2 or later, onnxruntime 1.19 or later."
         ) from error
 
 
@@ -470,6 +478,20 @@ def select_bands(cube: xarray.DataArray, bands: tuple[str, ...]) -> xarray.DataA
     return cube.isel(bands=[there.index(band) for band in bands])
 
 
+def refuse_reflectance(pixels: np.ndarray) -> None:
+    """Tell reflectance (about 0 to 1) from DN: nothing that a satellite sees is below 2 DN in every band.
+
+    Raises:
+        SuperresError: If no valid number of all these pixels is above 2, but some are above 0.
+    """
+    highest = np.fmax.reduce(pixels, axis=None, initial=0)
+    if 0 < highest <= 2:
+        raise SuperresError(
+            f"Expected digital numbers (reflectance x 10 000), but the largest value is {highest:g}: "
+            "that looks like reflectance. Multiply by 10 000."
+        )
+
+
 def like_bands(result: xarray.DataArray, cube: xarray.DataArray) -> xarray.DataArray:
     """Put a result's bands and dimensions into the cube's order: back-ends label bands by position."""
     there = [str(label) for label in result["bands"].to_numpy()]
@@ -511,6 +533,7 @@ def superresolve_cube(cube: xarray.DataArray, context: Context) -> xarray.DataAr
     leading = [dim for dim in cube.dims if dim not in {"bands", "y", "x"}]
     selected = selected.transpose(*leading, "bands", "y", "x")
     pixels = selected.to_numpy().astype(np.float32) + np.float32(context.offset)
+    refuse_reflectance(pixels)
     dates = pixels.reshape(-1, *pixels.shape[-3:])
     if context.mode == "grid":
         result = _on_grid(dates, model, context.overlap, grid_origin(cube, PIXEL / model.scale))
