@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401  (registers the accessor .rio)
@@ -10,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openeo_superres import SuperresError, superresolve_local
+from openeo_superres import SuperresError, local, superresolve_local
 from openeo_superres.sensor import BAND_NAMES
 
 windows = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(1, 120), st.integers(1, 120))
@@ -87,6 +88,53 @@ def test_dask_gives_the_same_lazily(cube):
     xr.testing.assert_identical(computed.drop_vars(()), expected)
 
 
+@pytest.mark.parametrize("chunk", [48, 96, 192])
+def test_tiles_share_what_they_load(cube, nearest_card, chunk):
+    part, loads = cut(cube, (0, 0, 192, 192)).to_numpy(), []
+
+    def load(block_info):
+        (_, rows, columns) = block_info[None]["array-location"]
+        loads.append((rows, columns))
+        return part[:, slice(*rows), slice(*columns)]
+
+    chunks = ((10,), *((chunk,) * (192 // chunk) for _ in "yx"))
+    source = da.map_blocks(load, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 3, np.float32))
+    lazy = xr.DataArray(source, {"bands": list(BAND_NAMES)}, ("bands", "y", "x"))
+    result = superresolve_local(lazy, nearest_card, size=48)
+    assert not loads
+    np.testing.assert_array_equal(result.compute(), part.repeat(2, axis=1).repeat(2, axis=2))
+    assert len(loads) == len({*loads}) == (192 // chunk) ** 2
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_dask_asks_tiles_everywhere_for_the_phase(cube, axis):
+    """Where the first tiles are nodata and coordinates mislead, the others tell."""
+    part = cut(cube, (101, 101, 256, 256))
+    part = part.where(np.arange(256) >= 16 if axis == "x" else xr.DataArray(np.arange(256) >= 16, dims="y"))
+    part = part.assign_coords(x=part["x"] + 10, y=part["y"] + 10)
+    expected = superresolve_local(part, "cubic_mtf", size=16, threads=1)
+    lazy = superresolve_local(part.chunk(), "cubic_mtf", size=16)
+    np.testing.assert_allclose(lazy.compute(), expected, rtol=2e-6, atol=0.01)
+    smooth = part.rolling(x=3, center=True).mean().chunk()
+    with pytest.raises(SuperresError, match="method 'near'"):
+        superresolve_local(smooth, "cubic_mtf", size=16).compute()
+
+
+def test_voters_are_spread_over_tiles_and_dates():
+    rows = local._tiles((7, 10, 8192, 4096), 512)
+    voters = local._voters(rows, 7)
+    assert {date for date, _ in voters} == {*range(7)}
+    assert {tile[0] for _, tile in voters} == {0, 5 * 512, 10 * 512, 15 * 512}
+    assert {tile[2] for _, tile in voters} == {0, 2 * 512, 4 * 512, 7 * 512}
+    dates = [date for date, _ in local._voters([[(0, 10, 0, 10)]], 40)]
+    assert (len(dates), dates[0], dates[-1]) == (16, 0, 37)
+
+
+def test_a_lazy_result_says_reflectance_too(cube):
+    with pytest.raises(SuperresError, match="Multiply by 10 000"):
+        superresolve_local((cut(cube, (0, 0, 60, 60)) / 10_000).chunk(), "cubic_mtf").compute()
+
+
 def test_dates_one_by_one(cube):
     first, second = cut(cube, (0, 1, 60, 60)), cut(cube, (0, 1, 60, 60), seed=1) + 50
     dates = np.array(["2026-06-01", "2026-06-06"], "datetime64[ns]")
@@ -134,6 +182,15 @@ def test_attributes_and_references_fit_the_result(cube, nearest_card):
     assert result.rio.bounds() == part.rio.bounds()
 
 
+def test_a_grid_mapping_of_any_name_goes_along(cube, nearest_card):
+    part = cut(cube, (0, 0, 20, 30)).drop_attrs().rio.write_crs("EPSG:32618", grid_mapping_name="crs")
+    part["crs"].attrs["GeoTransform"] = "435740 10 0 4165120 0 -10"
+    result = superresolve_local(part, nearest_card)
+    assert result.rio.crs.to_epsg() == 32618
+    assert result.rio.resolution() == (5, -5)
+    assert result.rio.bounds() == part.rio.bounds()
+
+
 def test_input_is_not_changed(cube):
     part = cut(cube, (0, 0, 30, 30), seed=2)
     before = part.copy(deep=True)
@@ -168,13 +225,14 @@ def test_consistency_is_kept_in_a_tiled_cube(cube):
     [
         (lambda c: c.drop_sel(bands="B11"), {}, "Add B11"),
         (lambda c: c.drop_vars("bands"), {}, "no labels"),
-        (lambda c: c.rename(x="lon"), {}, "Expected dimensions"),
+        (lambda c: c.rename(x="lon"), {}, "lacks dimension x"),
         (lambda c: c, {"size": 7}, "even size"),
         (lambda c: c, {"model": "carn_x3"}, "Available: cubic_mtf"),
         (lambda c: c.rolling(x=3, center=True).mean(), {}, "method 'near'"),
         (lambda c: c / 10_000, {}, "looks like reflectance"),
         (lambda c: c.to_numpy(), {}, "Expected an xarray.DataArray, got ndarray"),
         (lambda c: c[:, :0], {}, "is empty"),
+        (lambda c: c.assign_coords(x=c["x"] / 2), {}, "x coordinates are 5 m apart"),
     ],
 )
 def test_wrong_input_says_what_to_do(cube, change, options, message):

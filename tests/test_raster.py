@@ -132,7 +132,7 @@ def test_a_real_model_tiled_equals_whole(tmp_path, image, mtf_card, mtf_model):
 def test_wide_scenes_are_read_in_parts(tmp_path, image, blur_card, monkeypatch):
     whole = read(superresolve_scene(SAMPLE, tmp_path / "a.tif", blur_card, window=WINDOW))
     monkeypatch.setattr(raster, "STRIP", 40)
-    parts = read(superresolve_scene(SAMPLE, tmp_path / "b.tif", blur_card, window=WINDOW, size=20))
+    parts = read(superresolve_scene(SAMPLE, tmp_path / "b.tif", blur_card, window=WINDOW, size=13))
     np.testing.assert_array_equal(parts, whole)
     assert image.shape[2] > WINDOW[2] > 40
 
@@ -333,6 +333,7 @@ def test_a_box_is_cut_to_the_scene(tmp_path, nearest_card):
         ({"bbox": (WEST, NORTH - 20, float("nan"), NORTH)}, "west < east"),
         ({"bbox": (1, 2, 3, 4), "crs": "EPSG:4326"}, "outside"),
         ({"bbox": (1, 2, 3, 4), "crs": "EPSG:0"}, "EPSG:0"),
+        ({"bbox": (1, 2, 3, 4), "crs": 'LOCAL_CS["x"]'}, "LOCAL_CS"),
         ({"bbox": (1, 2, 3, 4), "window": WINDOW}, "expected one of them"),
         ({"crs": "EPSG:4326"}, "without a bounding box"),
     ],
@@ -397,6 +398,59 @@ def test_no_permission(tmp_path, nearest_card, monkeypatch):
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card)
+    nothing_but(tmp_path)
+
+
+def test_a_folder_in_the_way_is_found_before_the_work(tmp_path, nearest_card):
+    (tmp_path / "o_bicubic.tif").mkdir()
+    with pytest.raises(OutputError, match=r"o_bicubic\.tif is a folder"):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, compare="bicubic", overwrite=True)
+    nothing_but(tmp_path, "o_bicubic.tif")
+
+
+def test_a_result_that_can_not_be_finished_leaves_none_of_its_kind(tmp_path, nearest_card, monkeypatch):
+    """Two files are made; what fails with the second one keeps back the first."""
+    validate, calls = cog.CogWriter._validate, []
+
+    def second_fails(writer):
+        calls.append(writer)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        validate(writer)
+
+    monkeypatch.setattr(cog.CogWriter, "_validate", second_fails)
+    with pytest.raises(OutputError, match="No space left"):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW, compare="bicubic")
+    nothing_but(tmp_path)
+
+
+def test_a_result_of_another_place_is_refused(tmp_path, nearest_card, monkeypatch):
+    copy = rasterio.shutil.copy
+
+    def shifted(tiles, part, **options):
+        with rasterio.open(tiles, "r+", driver="GTiff") as dataset:
+            dataset.transform = dataset.transform @ Affine.translation(1, 0)
+        copy(tiles, part, **options)
+
+    monkeypatch.setattr("rasterio.shutil.copy", shifted)
+    with pytest.raises(OutputError, match="has transform"):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW)
+    nothing_but(tmp_path)
+
+
+def test_the_last_chunk_fails_as_the_others(tmp_path, nearest_card, monkeypatch):
+    """It is written behind the last inference."""
+    write, calls = cog.CogWriter.write, []
+
+    def fail(writer, *arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise OutputError("the last one")
+        write(writer, *arguments)
+
+    monkeypatch.setattr(cog.CogWriter, "write", fail)
+    with pytest.raises(OutputError, match="the last one"):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW, size=40)
     nothing_but(tmp_path)
 
 

@@ -350,8 +350,15 @@ def test_bands_of_several_dates_are_refused(tmp_path):
     for path in folder.iterdir():
         date = "20160101" if "B03" in path.name else "20160201"
         path.rename(path.with_name(path.name.replace("s2", f"T18SVG_{date}T160000")))
-    with pytest.raises(SuperresError, match=r"several dates \(20160101, 20160201\)"):
+    with pytest.raises(SuperresError, match=r"several dates \(20160101 and 20160201\)"):
         open_scene(folder)
+
+
+def test_names_of_products_hold_several_dates(tmp_path):
+    folder = write_folder(tmp_path / "folder", sample_bands())
+    for path in folder.iterdir():
+        path.rename(path.with_name(path.name.replace("s2", "S2A_MSIL2A_20170527T101031_20170528T101455")))
+    assert open_scene(folder).kind == "band folder"
 
 
 def test_a_pair_is_named_alike(tmp_path):

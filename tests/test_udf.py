@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+import time
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -361,6 +363,12 @@ def test_overlap_in_the_context_leaves_the_core_as_it_was(image, context, mtf_ca
         ({"model": "here.onnx"}, "either 'model'"),
         ({"margin": 99}, "says margin 99, the model cubic_mtf has 26"),
         ({"scale": 4}, "says scale 4"),
+        ({"overlap": 500}, "none inside an overlap of 499"),
+        ({"overlap": -1}, "overlap -1; expected a whole number from 0 on"),
+        ({"threads": "4"}, "threads '4'; expected a whole number from 1 on"),
+        ({"bands": None}, "bands None; expected a list of names"),
+        ({"offset": "-1000"}, "offset '-1000'; expected a number"),
+        ({"weights": 5}, "can't be unpacked"),
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"weights": "!"}, "can't be unpacked"),
         ({"provider": "tpu"}, "Unknown provider"),
@@ -377,6 +385,52 @@ def test_missing_context_key_is_named(context):
     del (short := dict(context))["sha256"]
     with pytest.raises(SuperresError, match=r"lacks \['sha256'\]"):
         udf.Context.parse(short)
+
+
+def test_whole_numbers_may_come_as_floats(context):
+    numbers = {"margin": float(context["margin"]), "overlap": 26.0, "threads": 1.0}
+    assert udf.Context.parse({**context, **numbers}) == udf.Context.parse({**context, "overlap": 26})
+
+
+@given(top=st.integers(0, 3), left=st.integers(0, 3), northward=st.booleans())
+@settings(max_examples=16)
+def test_where_pixels_do_not_tell_the_phase_coordinates_do(mtf_model, context, top, left, northward):
+    """Flat ground with a hole that starts on a cell: only the right cells are all valid or all nodata."""
+    fine = on_fine_grid(np.full((10, 60, 60), 900, np.float32))
+    fine[:, 40:48, 48:52] = np.nan
+    if northward:
+        fine = fine[:, ::-1].assign_coords(y=fine["y"].to_numpy()[::-1] - 5_400_000)
+    chunk = fine[:, top : top + 88, left : left + 84]
+    result = execute(chunk, context)
+    np.testing.assert_array_equal(np.isnan(result), np.isnan(chunk))
+    rows, columns = slice(top // 2, -(-(top + 88) // 2)), slice(left // 2, -(-(left + 84) // 2))
+    pixels = fine.to_numpy()[:, ::2, ::2][:, rows, columns]
+    expected = udf.superresolve_chunk(pixels, mtf_model, phase=(-rows.start % 2, -columns.start % 2))
+    expected = expected[:, top % 2 :, left % 2 :][:, :88, :84]
+    np.testing.assert_allclose(result, expected, rtol=2e-6, atol=0.01)
+
+
+def test_few_blocks_do_not_refuse_a_cube(sample):
+    """Three complete blocks that differ inside are no proof of smooth resampling."""
+    few = sample[0][:, :3, :5]
+    assert udf.replication_phase(few, default=(1, 0)) == (1, 0)
+
+
+def test_infinite_numbers_vote_for_nothing(sample):
+    smooth = sample[0][:, :60, :60].copy()
+    smooth[:, :20] = np.inf
+    with pytest.raises(SuperresError, match="method 'near'"):
+        udf.replication_phase(smooth)
+
+
+def test_threads_of_a_process_share_one_session(context, monkeypatch):
+    opened = []
+    monkeypatch.setitem(sys.modules, udf.CACHE, types.ModuleType(udf.CACHE))
+    monkeypatch.setattr(udf, "_open", lambda *_: (time.sleep(0.05), opened.append(1)))
+    content = udf.unpack_weights(context["weights"])
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: udf.load_model(content, context["sha256"]), range(8)))
+    assert len(opened) == 1
 
 
 def test_metadata_is_finer_in_upscale_mode_only(context):
@@ -427,7 +481,7 @@ def test_both_runtimes_open_the_model_once(image, context, monkeypatch):
         "InferenceSession",
         lambda *args, **kwargs: sessions.append(1) or original(*args, **kwargs),
     )
-    monkeypatch.setitem(sys.modules, "_openeo_superres_models", types.ModuleType("_openeo_superres_models"))
+    monkeypatch.setitem(sys.modules, udf.CACHE, types.ModuleType(udf.CACHE))
     chunk = on_fine_grid(image[:, :20, :20])
     for _ in range(3):
         module: dict = {}

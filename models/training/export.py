@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from openeo_superres.evaluate import Image, wald_pair
@@ -193,9 +193,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         model = load_average(arguments.name, arguments.checkpoint)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    arguments.output.mkdir(parents=True, exist_ok=True)
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError, SafetensorError) as error:
+        parser.error(" ".join(str(error).split()))
     training: dict[str, object] = {"method": "none: bicubic upsampling and the consistency layer"}
     if arguments.checkpoint is not None:
         training = provenance(arguments.checkpoint)

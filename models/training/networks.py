@@ -111,8 +111,8 @@ class SuperResolver(nn.Module):
 
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
-    r"edsr_(\d+)x(\d+)": lambda blocks, features: Edsr(blocks, features, cell=1),
-    r"edsr20_(\d+)x(\d+)": lambda blocks, features: Edsr(blocks, features, cell=2),
+    r"edsr_([1-9]\d*)x([1-9]\d*)": lambda blocks, features: Edsr(blocks, features, cell=1),
+    r"edsr20_([1-9]\d*)x([1-9]\d*)": lambda blocks, features: Edsr(blocks, features, cell=2),
 }
 
 

@@ -9,9 +9,10 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,6 +23,9 @@ from . import degradation
 from .datasets import Crops, Source, development_scene, training_sources
 from .networks import SuperResolver, build
 from .optimiser import Optimiser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BORDER = 6
 """Output pixels left out of the loss at a crop's edge: there the network sees zero padding."""
@@ -171,18 +175,32 @@ def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScor
     return {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
 
 
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Argument type: a finite number above 0."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+        return value
+
+    return parse
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("name", help="network, such as edsr_4x32")
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (default: runs/NAME)")
-    parser.add_argument("--steps", type=int, default=25_000)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--steps", type=positive(int), default=28_000)
+    parser.add_argument("--batch", type=positive(int), default=16)
+    parser.add_argument("--rate", type=positive(float), default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--every", type=int, default=500, help="steps between checkpoints and log lines")
+    parser.add_argument("--threads", type=positive(int), default=os.cpu_count())
+    parser.add_argument(
+        "--every", type=positive(int), default=500, help="steps between checkpoints and log lines"
+    )
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
@@ -197,10 +215,10 @@ def main() -> None:
         if checkpoint.exists():
             training.load(checkpoint)
             print(f"resumed from {checkpoint} at step {training.step}", flush=True)
-    except (ValueError, FileNotFoundError) as error:
+        output.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError, SafetensorError) as error:
         parser.error(str(error))
     print(f"training on {', '.join(source.name for source in training.crops.sources)}", flush=True)
-    output.mkdir(parents=True, exist_ok=True)
     measured = reference_pair(arguments.data)
     if measured is None:
         print("no scene T33UUB in the data folder: the log will hold no gains", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 """First bytes of a JPEG 2000 file, and of a bare codestream."""
-_GDAL_OPTIONS = threading.RLock()
-"""Held while a raster is read: GDAL options set through rasterio are those of the whole process."""
 PIXEL = 10
 """Size in metres of a scene's pixels."""
 
@@ -112,7 +109,7 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         driver = "JP2OpenJPEG" if jpeg_2000 else "GTiff"
         # with threads, GDAL reads a truncated JPEG 2000 file without raising: pixels would be silently wrong
         environment = rasterio.Env(GDAL_NUM_THREADS="1")  # type: ignore[no-untyped-call]
-        with _GDAL_OPTIONS, environment, rasterio.open(path, driver=driver) as dataset:
+        with environment, rasterio.open(path, driver=driver) as dataset:
             yield dataset
     except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
         raise SceneError(

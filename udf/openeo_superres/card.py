@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, UnknownModelError
-from .udf import Model, load_model
+from .udf import COARSE_BANDS, Model, load_model
 
 Kind = TypeVar("Kind")
 
@@ -41,6 +41,11 @@ class ModelCard:
     """Measured figures by protocol, empty where none were measured."""
     speed: float | None = None
     """10 m pixels per second on one core of the machine that it was measured on."""
+
+    @property
+    def coarse(self) -> list[int]:
+        """Indices of the 20 m bands."""
+        return [i for i, band in enumerate(self.bands) if band in COARSE_BANDS]
 
     def read_weights(self) -> bytes:
         """The ONNX file's bytes, unchecked: :func:`openeo_superres.udf.load_model` checks the hash.
@@ -92,7 +97,7 @@ def load_card(name_or_path: str | Path) -> ModelCard:
         ModelError: If the file is no card.
     """
     given = Path(name_or_path)
-    path = given if given.suffix == ".json" else _folder() / f"{name_or_path}.json"
+    path = given.absolute() if given.suffix == ".json" else _folder() / f"{name_or_path}.json"
     # os.path: Path.is_file raises for names that are too long
     if not os.path.isfile(path) or (given.suffix != ".json" and given.name != str(name_or_path)):  # noqa: PTH113
         raise UnknownModelError(

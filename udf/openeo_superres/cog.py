@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 COLOURS = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
-CACHE = 128
-"""GDAL's block cache in MB: a few rows of blocks, not a share of the machine's memory."""
+CACHE = 128 << 20
+"""GDAL's block cache in bytes: a few rows of blocks, not a share of the machine's memory."""
 BLOCK = 512
 LEVELS = {"ZSTD": 3, "DEFLATE": 6}
 """Of the result's compression: ZSTD at 9, GDAL's default, takes three times as long for 4 % less."""
@@ -204,9 +204,8 @@ class CogWriter:
             bigtiff="IF_SAFER",
             num_threads=self._threads,
         )
-        self._tiles.unlink()
-        with self._part.open("rb+") as file:
-            os.fsync(file.fileno())
+        self._guarded(self._tiles.unlink)
+        self._guarded(self._sync)
         self._guarded(self._validate)
 
     def _build_overviews(self) -> None:
@@ -222,7 +221,11 @@ class CogWriter:
 
     def publish(self) -> None:
         """Give the finished file its name."""
-        self._part.replace(self.destination)
+        self._guarded(self._part.replace, self.destination)
+
+    def _sync(self) -> None:
+        with self._part.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def _validate(self) -> None:
         valid, errors, remarks = cog_validate(self._part, strict=True, quiet=True)

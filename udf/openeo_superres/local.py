@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.delayed import delayed
 
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .errors import SuperresError
 from .udf import (
-    COARSE_BANDS,
     PIXEL,
     decide_phase,
     grid_origin,
@@ -24,13 +24,18 @@ from .udf import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-VOTING_TILES = 16
-"""Tiles of a dask cube that are asked for the phase of its 20 m bands, before the others are needed."""
+    from .udf import Model
+
+VOTERS = 4
+"""Tiles per axis of a dask cube that are asked for the phase of its 20 m bands."""
+
+Tile = tuple[int, int, int, int]
+"""Top, bottom, left, right in 10 m pixels of the cube."""
 
 
 def superresolve_local(
@@ -66,49 +71,53 @@ def superresolve_local(
         raise SuperresError(f"Expected an xarray.DataArray, got {type(cube).__name__}.")
     if size < 2 or size % 2:
         raise SuperresError(f"Expected an even size of at least 2 pixels, got {size}.")
-    if not {"bands", "y", "x"} <= {*cube.dims}:
-        raise SuperresError(
-            f"Expected dimensions (t,) bands, y, x; the cube has {', '.join(map(str, cube.dims))}."
-        )
     if not cube.size:
         raise SuperresError(f"The cube is empty: {dict(cube.sizes)}.")
     selected = select_bands(cube, card.bands)
     leading = [dim for dim in cube.dims if dim not in {"bands", "y", "x"}]
     selected = selected.transpose(*leading, "bands", "y", "x")
+    _check_grid(cube)
     origin = grid_origin(cube, PIXEL)
     default = (-origin[0] % 2, -origin[1] % 2)
-    resolve = _resolve_dask if isinstance(selected.data, da.Array) else _resolve_numpy
+    lazy = isinstance(selected.data, da.Array)
+    open_model = partial(card.open, provider, threads or 1 if lazy else threads)
     stack = selected.data.reshape(-1, *selected.shape[-3:])
-    data = resolve(stack, card, default, size, provider, threads)
+    data = (_resolve_dask if lazy else _resolve_numpy)(stack, card, default, size, open_model)
     data = data.reshape(*selected.shape[:-2], *data.shape[-2:])
     result = xr.DataArray(
         data, _fine_coords(selected, card.scale), selected.dims, cube.name, dict(cube.attrs)
     )
     # dask would lend its own name
     result = like_bands(result, cube).rename(cube.name)
+    if "grid_mapping" in cube.encoding:
+        result.encoding["grid_mapping"] = cube.encoding["grid_mapping"]
     result.attrs["long_name"] = tuple(str(label) for label in result["bands"].to_numpy())
     return result
 
 
-def _coarse(card: ModelCard) -> list[int]:
-    return [i for i, band in enumerate(card.bands) if band in COARSE_BANDS]
+def _check_grid(cube: xr.DataArray) -> None:
+    """Refuse coordinates in metres that are not 10 m apart (a cube in degrees has small steps)."""
+    for axis in {"x", "y"} & {*cube.coords}:
+        centres = cube[axis].to_numpy().astype(np.float64)
+        step = abs(centres[-1] - centres[0]) / max(1, centres.size - 1)
+        if centres.size > 1 and step >= 1 and abs(step - PIXEL) > 0.01 * PIXEL:
+            raise SuperresError(
+                f"Expected pixels of 10 m, but the cube's {axis} coordinates are {step:g} m apart. "
+                "Load all bands on the 10 m grid, 20 m bands with method 'near'."
+            )
 
 
-def _decide(votes: list[NDArray[np.int64]], default: tuple[int, int]) -> tuple[int, int]:
-    return decide_phase(np.sum(votes, axis=0), default)
-
-
-def _tiles(shape: tuple[int, ...], size: int) -> Iterator[list[tuple[int, int, int, int]]]:
-    """Rows of tiles as (top, bottom, left, right) over ``(..., y, x)``."""
+def _tiles(shape: tuple[int, ...], size: int) -> list[list[Tile]]:
+    """Rows of tiles over ``(..., y, x)``."""
     height, width = shape[-2:]
-    for top in range(0, height, size):
-        yield [
-            (top, min(top + size, height), left, min(left + size, width)) for left in range(0, width, size)
-        ]
+    return [
+        [(top, min(top + size, height), left, min(left + size, width)) for left in range(0, width, size)]
+        for top in range(0, height, size)
+    ]
 
 
 def _with_overlap(
-    tile: tuple[int, int, int, int], shape: tuple[int, ...], margin: int
+    tile: Tile, shape: tuple[int, ...], margin: int
 ) -> tuple[tuple[slice, slice], list[tuple[int, int]]]:
     """The part of the cube within ``margin`` of a tile, and what is missing on each side of it."""
     slices, pads = [], []
@@ -118,77 +127,105 @@ def _with_overlap(
     return (slices[0], slices[1]), pads
 
 
-def _resolve_tile(  # noqa: PLR0917
+def _votes(image: NDArray[Any], coarse: list[int]) -> NDArray[np.int64]:
+    """Votes of a tile ``(dates, bands, y, x)`` on the phase of the 20 m bands: ``(1, 2, 2, 2)``."""
+    refuse_reflectance(image)
+    votes = phase_votes(image[:, coarse]) if coarse else np.zeros((2, 2, 2), np.int64)
+    return votes[None]
+
+
+def _decide(votes: NDArray[np.int64], default: tuple[int, int]) -> NDArray[np.int64]:
+    """The phase as one number, ``2 row + column``, in an array of as many dimensions as the cube."""
+    row, column = decide_phase(votes.sum(axis=0), default)
+    return np.full((1, 1, 1, 1), 2 * row + column)
+
+
+def _resolve_tile(
     dates: NDArray[Any],
+    phase: NDArray[np.int64],
+    *,
     pads: list[tuple[int, int]],
-    tile: tuple[int, int, int, int],
-    phase: tuple[int, int],
-    card: ModelCard,
-    provider: str,
-    threads: int | None,
+    tile: Tile,
+    open_model: Callable[[], Model],
 ) -> NDArray[np.float32]:
     """One tile of all dates, from its pixels with overlap where there are any."""
-    model, margin = card.open(provider, threads), card.margin
+    model = open_model()
+    margin = model.margin
+    row, column = divmod(int(phase.item()), 2)
     padded = np.pad(dates.astype(np.float32), ((0, 0), (0, 0), *pads), constant_values=np.nan)
-    shifted = ((phase[0] - tile[0] + margin) % 2, (phase[1] - tile[2] + margin) % 2)
+    shifted = ((row - tile[0] + margin) % 2, (column - tile[2] + margin) % 2)
     return np.stack([superresolve_chunk(date, model, phase=shifted, overlap=margin) for date in padded])
 
 
-def _resolve_numpy(  # noqa: PLR0917
+def _resolve_numpy(
     stack: NDArray[Any],
     card: ModelCard,
     default: tuple[int, int],
     size: int,
-    provider: str,
-    threads: int | None,
+    open_model: Callable[[], Model],
 ) -> NDArray[np.float32]:
     """``(dates, bands, y, x)`` tile by tile."""
-    refuse_reflectance(stack)
-    phase = _decide([phase_votes(date[_coarse(card)]) for date in stack], default)
+    rows = _tiles(stack.shape, size)
+    tiles = [tile for row in rows for tile in row]
+    votes = [_votes(stack[:, :, top:bottom, left:right], card.coarse) for top, bottom, left, right in tiles]
+    phase = _decide(np.concatenate(votes), default)
     scale = card.scale
     result = np.empty((*stack.shape[:2], scale * stack.shape[2], scale * stack.shape[3]), np.float32)
-    for row in _tiles(stack.shape, size):
-        for tile in row:
-            (rows, columns), pads = _with_overlap(tile, stack.shape, card.margin)
-            part = _resolve_tile(stack[:, :, rows, columns], pads, tile, phase, card, provider, threads)
-            top, bottom, left, right = (scale * edge for edge in tile)
-            result[:, :, top:bottom, left:right] = part
+    for tile in tiles:
+        window, pads = _with_overlap(tile, stack.shape, card.margin)
+        part = _resolve_tile(stack[..., *window], phase, pads=pads, tile=tile, open_model=open_model)
+        top, bottom, left, right = (scale * edge for edge in tile)
+        result[..., top:bottom, left:right] = part
     return result
 
 
-def _resolve_dask(  # noqa: PLR0917
+def _resolve_dask(
     stack: da.Array,
     card: ModelCard,
     default: tuple[int, int],
     size: int,
-    provider: str,
-    threads: int | None,
+    open_model: Callable[[], Model],
 ) -> da.Array:
-    """The same, lazily: one task per tile and date, which opens the model once per process."""
-    tiles = [tile for row in _tiles(stack.shape, size) for tile in row]
-    voters = tiles[:: -(-len(tiles) // VOTING_TILES)]
+    """The same, lazily: one task per tile and date. Tiles share what they load."""
+    rows = _tiles(stack.shape, size)
     votes = [
-        delayed(phase_votes)(stack[:, _coarse(card), top:bottom, left:right])
-        for top, bottom, left, right in voters
+        stack[date : date + 1, :, top:bottom, left:right]
+        .rechunk(-1)
+        .map_blocks(partial(_votes, coarse=card.coarse), chunks=((1,), (2,), (2,), (2,)), **_kind(np.int64))
+        for date, (top, bottom, left, right) in _voters(rows, stack.shape[0])
     ]
-    phase = delayed(_decide)(votes, default)
-    resolve_tile = delayed(_resolve_tile)
-    dates = []
-    for date in range(stack.shape[0]):
-        blocks = []
-        for row in _tiles(stack.shape, size):
-            line = []
-            for tile in row:
-                (rows, columns), pads = _with_overlap(tile, stack.shape, card.margin)
-                window = stack[date : date + 1, :, rows, columns]
-                part = resolve_tile(window, pads, tile, phase, card, provider, threads or 1)
-                top, bottom, left, right = (card.scale * edge for edge in tile)
-                shape = (1, stack.shape[1], bottom - top, right - left)
-                line.append(da.from_delayed(part, shape, np.float32, meta=np.empty((0,) * 4, np.float32)))
-            blocks.append(line)
-        dates.append(da.block(blocks))
-    result: da.Array = da.concatenate(dates)
+    phase = (
+        da.concatenate(votes)
+        .rechunk(-1)
+        .map_blocks(partial(_decide, default=default), chunks=((1,),) * 4, **_kind(np.int64))
+    )
+
+    def resolve(date: int, tile: Tile) -> da.Array:
+        window, pads = _with_overlap(tile, stack.shape, card.margin)
+        top, bottom, left, right = (card.scale * edge for edge in tile)
+        # what a partial holds is not searched for dask objects, task by task
+        function = partial(_resolve_tile, pads=pads, tile=tile, open_model=open_model)
+        pixels = stack[date : date + 1, :, *window].rechunk(-1)
+        chunks = ((1,), (stack.shape[1],), (bottom - top,), (right - left,))
+        part: da.Array = pixels.map_blocks(function, phase, chunks=chunks, **_kind(np.float32))
+        return part
+
+    dates = range(stack.shape[0])
+    result: da.Array = da.block([[[[resolve(date, tile) for tile in row] for row in rows]] for date in dates])
     return result
+
+
+def _voters(rows: list[list[Tile]], dates: int) -> list[tuple[int, Tile]]:
+    """Tiles spread over a cube, and over its dates, that are asked for the phase before all others."""
+    spread = [np.unique(np.linspace(0, n - 1, VOTERS, dtype=int)) for n in (len(rows), len(rows[0]))]
+    tiles = [rows[row][column] for row, column in product(*spread)]
+    count = max(len(tiles), min(dates, VOTERS**2))
+    return [(i * dates // count, tiles[i % len(tiles)]) for i in range(count)]
+
+
+def _kind(dtype: type[np.generic]) -> dict[str, Any]:
+    """What dask is told of a result, so that it need not try the function."""
+    return {"dtype": dtype, "meta": np.empty((0,) * 4, dtype)}
 
 
 def _fine_coords(cube: xr.DataArray, scale: int) -> dict[Any, Any]:
@@ -207,10 +244,11 @@ def _fine_coords(cube: xr.DataArray, scale: int) -> dict[Any, Any]:
         fine = edge + (np.arange(scale * centres.size) + 0.5) * step / scale
         coords[axis] = (axis, fine, dict(cube[axis].attrs))
         transform[axis] = (edge, step / scale)
-    if "spatial_ref" in coords and "GeoTransform" in coords["spatial_ref"].attrs and len(transform) == 2:
-        # rioxarray believes this attribute before the coordinates
+    if len(transform) == 2:
+        # rioxarray believes this attribute of the grid mapping before the coordinates
         (left, right_step), (top, down_step) = transform["x"], transform["y"]
-        reference = coords["spatial_ref"].copy()
-        reference.attrs["GeoTransform"] = f"{left} {right_step} 0.0 {top} 0.0 {down_step}"
-        coords["spatial_ref"] = reference
+        for name, value in coords.items():
+            if isinstance(value, xr.DataArray) and "GeoTransform" in value.attrs:
+                coords[name] = value.copy()
+                coords[name].attrs["GeoTransform"] = f"{left} {right_step} 0.0 {top} 0.0 {down_step}"
     return coords

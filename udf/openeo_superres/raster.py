@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
@@ -173,7 +175,7 @@ def _in_crs_of(
         bounds: tuple[float, float, float, float] = transform_bounds(  # type: ignore[no-untyped-call]
             CRS.from_user_input(crs), scene.crs, *bbox
         )
-    except CRSError as error:
+    except (CRSError, CPLE_BaseError) as error:
         raise SceneError(f"The bounding box can't be brought from {crs} to {scene.crs}: {error}.") from error
     if not all(map(math.isfinite, bounds)):
         raise SceneError(f"The bounding box {bbox} in {crs} is outside of where {scene.crs} can be used.")
@@ -194,6 +196,10 @@ def _targets(
     if compare:
         targets.append(destination.with_name(f"{destination.stem}_{compare}{destination.suffix}"))
     for target in targets:
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; expected the name of a file.")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
         if any(target.exists() and target.samefile(file.path) for file in scene.files):
             raise OutputError(f"{target} is what would be read; choose another name for the result.")
         if target.exists() and not overwrite:

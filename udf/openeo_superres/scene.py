@@ -173,11 +173,11 @@ def _band_folder(path: Path) -> Scene | None:
     if not path.is_dir():
         return None
     named = [(file, name) for file in _raster_files(path) if (name := band_name(file.stem)) in BAND_NAMES]
-    if (
-        len(dates := {date for file, _ in named for date in re.findall(r"(?<!\d)20\d{6}(?!\d)", file.stem)})
-        > 1
-    ):
-        raise SceneError(f"{path} holds bands of several dates ({', '.join(sorted(dates))}); expected one.")
+    # a product's own name may hold several: of sensing, of processing
+    dates = {tuple(re.findall(r"(?<!\d)20\d{6}(?!\d)", file.stem)) for file, _ in named}
+    if len(dates) > 1:
+        listed = " and ".join(sorted(", ".join(found) or "no date" for found in dates))
+        raise SceneError(f"{path} holds bands of several dates ({listed}); expected one scene in a folder.")
     rasters = [replace(inspect_raster(file), bands={name: 0}) for file, name in named if name]
     return _assemble("band folder", path, rasters) if rasters else None
 

@@ -11,6 +11,7 @@ import importlib
 import lzma
 import os
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Mapping
@@ -32,6 +33,10 @@ COARSE_BANDS = frozenset({"B05", "B06", "B07", "B8A", "B11", "B12"})
 """Bands with 20 m pixels, replicated 2 x 2 on the 10 m grid."""
 ENOUGH_BLOCKS = 16
 """Fewer complete blocks than this can't tell that bands were resampled smoothly."""
+ENOUGH_NUMBERS = 1000
+"""Fewer numbers than this can't tell reflectance from DN of something dark."""
+CACHE = "_openeo_superres_models"
+"""Name of the module that keeps opened models."""
 DEPENDENCIES = "onnx_deps"
 """Folder that back-ends unpack onnxruntime to, beside the working directory."""
 
@@ -82,11 +87,13 @@ def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: 
             "belong to another version. Fetch them again."
         )
     # openEO's Jep runtime executes this file anew for every chunk: only a real module outlives that
-    cache = sys.modules.setdefault("_openeo_superres_models", types.ModuleType("_openeo_superres_models"))
+    cache = vars(sys.modules.setdefault(CACHE, types.ModuleType(CACHE)))
     key = f"{sha256} {provider} {threads}"
-    if key not in vars(cache):
-        vars(cache)[key] = _open(weights, provider, threads)
-    model: Model = vars(cache)[key]
+    # threads of one process (dask) wait for the first of them
+    with cache.setdefault("lock", threading.Lock()):
+        if key not in cache:
+            cache[key] = _open(weights, provider, threads)
+    model: Model = cache[key]
     return model
 
 
@@ -108,6 +115,8 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
         source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
     except Exception as error:  # onnxruntime's own exceptions share no base class of their own
         raise SuperresError(f"The weights can't be opened as a model of openeo-superres: {error}") from error
+    if len(fill) != len(bands):
+        raise SuperresError(f"Model {name} has {len(bands)} bands, but {len(fill)} values that fill nodata.")
     if margin < FILL_RADIUS + ALIGNMENT:
         raise SuperresError(
             f"Model {name} says margin {margin}; filling nodata and aligning to 20 m cells alone need "
@@ -181,6 +190,10 @@ def superresolve_chunk(
     """
     scale = model.scale
     height, width = (n - 2 * overlap for n in chunk.shape[1:])
+    if height < 1 or width < 1:
+        raise SuperresError(
+            f"A chunk of {chunk.shape[2]} x {chunk.shape[1]} pixels has none inside an overlap of {overlap}."
+        )
     result = np.full((len(model.bands), scale * height, scale * width), np.nan, np.float32)
     valid = np.isfinite(chunk[:, overlap : overlap + height, overlap : overlap + width])
     rows, columns = (np.flatnonzero(valid.any(axis=axes)) for axes in ((0, 2), (0, 1)))
@@ -329,7 +342,6 @@ def phase_votes(image: np.ndarray, factor: int = 2) -> np.ndarray:
     """
     image = image.reshape(-1, *image.shape[-3:])
     finite = np.isfinite(image).all(axis=1)
-    # NaN equals nothing: an incomplete block is never constant
     down = (image[:, :, :-1] == image[:, :, 1:]).all(axis=1)
     across = (image[:, :, :, :-1] == image[:, :, :, 1:]).all(axis=1)
     height, width = image.shape[-2:]
@@ -344,7 +356,8 @@ def phase_votes(image: np.ndarray, factor: int = 2) -> np.ndarray:
         same_down = [corners(down, i, j) for i in inside[:-1] for j in inside]
         same_across = [corners(across, 0, j) for j in inside[:-1]]
         complete = np.logical_and.reduce([corners(finite, i, j) for i in inside for j in inside])
-        votes[row, column] = np.logical_and.reduce(same_down + same_across).sum(), complete.sum()
+        constant = np.logical_and.reduce([*same_down, *same_across, complete])
+        votes[row, column] = constant.sum(), complete.sum()
     return votes
 
 
@@ -409,7 +422,14 @@ class Context:
             raise SuperresError(
                 f"The UDF's context has unknown keys {unknown} and lacks {missing}; it knows {sorted(known)}."
             )
-        parsed = cls(**{**context, "bands": tuple(context["bands"])})
+        least = {"scale": 1, "margin": 0, "overlap": 0, "threads": 1}
+        numbers = {key: _whole(key, context.get(key, low), low) for key, low in least.items()}
+        bands = context["bands"]
+        if not isinstance(bands, list | tuple) or not all(isinstance(band, str) for band in bands):
+            raise SuperresError(f"The UDF's context has bands {bands!r}; expected a list of names.")
+        parsed = cls(**{**context, **numbers, "bands": tuple(bands)})
+        if not isinstance(parsed.offset, int | float):
+            raise SuperresError(f"The UDF's context has offset {parsed.offset!r}; expected a number.")
         if parsed.mode not in {"grid", "upscale"}:
             raise SuperresError(f"Unknown mode {parsed.mode!r}: use 'grid' or 'upscale'.")
         if (parsed.model is None) == (parsed.weights is None):
@@ -439,6 +459,15 @@ class Context:
         return model
 
 
+def _whole(key: str, value: Any, least: int) -> int:
+    """A whole number of a context, which JSON may have made a float."""
+    if not isinstance(value, int | float) or value != int(value) or value < least:
+        raise SuperresError(
+            f"The UDF's context has {key} {value!r}; expected a whole number from {least} on."
+        )
+    return int(value)
+
+
 def pack_weights(weights: bytes) -> str:
     """Weights as text for a process graph: byte-shuffled (float16 planes compress better), LZMA, base64."""
     planes = weights[0::2] + weights[1::2]
@@ -453,7 +482,7 @@ def unpack_weights(text: str) -> bytes:
     """
     try:
         planes = lzma.decompress(base64.b64decode(text, validate=True))
-    except (ValueError, lzma.LZMAError) as error:
+    except (TypeError, ValueError, lzma.LZMAError) as error:
         raise SuperresError(f"The inline weights can't be unpacked: {error}") from error
     half = (len(planes) + 1) // 2
     weights = bytearray(len(planes))
@@ -467,6 +496,11 @@ def select_bands(cube: xarray.DataArray, bands: tuple[str, ...]) -> xarray.DataA
     Raises:
         SuperresError: If the cube lacks one.
     """
+    if missing := [dim for dim in ("bands", "y", "x") if dim not in cube.dims]:
+        raise SuperresError(
+            f"The cube lacks dimension {', '.join(missing)}; it has {', '.join(map(str, cube.dims))}, "
+            "expected (t,) bands, y, x."
+        )
     if "bands" not in cube.coords:
         raise SuperresError(f"The cube's bands have no labels; expected {', '.join(bands)}.")
     there = [str(label) for label in cube["bands"].to_numpy()]
@@ -482,10 +516,10 @@ def refuse_reflectance(pixels: np.ndarray) -> None:
     """Tell reflectance (about 0 to 1) from DN: nothing that a satellite sees is below 2 DN in every band.
 
     Raises:
-        SuperresError: If no valid number of all these pixels is above 2, but some are above 0.
+        SuperresError: If none of many valid numbers above 0 is above 2.
     """
     highest = np.fmax.reduce(pixels, axis=None, initial=0)
-    if 0 < highest <= 2:
+    if 0 < highest <= 2 and np.count_nonzero(pixels > 0) >= ENOUGH_NUMBERS:
         raise SuperresError(
             f"Expected digital numbers (reflectance x 10 000), but the largest value is {highest:g}: "
             "that looks like reflectance. Multiply by 10 000."
@@ -496,7 +530,9 @@ def like_bands(result: xarray.DataArray, cube: xarray.DataArray) -> xarray.DataA
     """Put a result's bands and dimensions into the cube's order: back-ends label bands by position."""
     there = [str(label) for label in result["bands"].to_numpy()]
     order = [there.index(label) for label in map(str, cube["bands"].to_numpy()) if label in there]
-    return result.isel(bands=order).transpose(*cube.dims)
+    if order != [*range(len(there))]:
+        result = result.isel(bands=order)
+    return result.transpose(*cube.dims)
 
 
 def grid_origin(cube: xarray.DataArray, pixel: float) -> tuple[int, int]:
