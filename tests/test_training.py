@@ -387,6 +387,24 @@ def test_loss_counts_standard_deviations():
         assert loss_of(Shifted(), pair).item() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_loss_feels_what_the_sensor_would_see_of_a_change():
+    """A constant added to the output is one to the sensor too: the consistency term counts all of it."""
+
+    class Consistent:
+        std, consistency = build("cubic_mtf").std, build("cubic_mtf").consistency
+        shift = 0.0
+
+        def __call__(self, x):
+            return torch.full((len(x), 10, 64, 64), 1000.0) + self.shift * self.std
+
+    flat = torch.full((2, 10, 32, 32), 1000.0)
+    targets = torch.full((2, 4, 64, 64), 1000.0), torch.full((2, 6, 32, 32), 1000.0)
+    pair, model = degradation.Pair(flat, *targets, 2), Consistent()
+    assert loss_of(model, pair, 5.0).item() == pytest.approx(0, abs=1e-4)
+    model.shift = 0.01
+    assert loss_of(model, pair, 5.0).item() == pytest.approx(0.01 + 5 * 0.01, rel=0.02)
+
+
 def test_rate_warms_up_and_falls():
     recipe = Recipe("edsr_1x8", steps=1000, rate=2e-3, warmup=100, final_rate=0.02)
     rates = [rate_at(step, recipe) for step in range(1001)]

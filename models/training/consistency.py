@@ -107,6 +107,11 @@ class Consistency(nn.Module):
         self.fine = BandGroup(BANDS_10M, 2)
         self.coarse = BandGroup(BANDS_20M, 4)
 
+    def seen(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What the sensor would see of an output, D y: ``(n, 4, 2h, 2w)`` and ``(n, 6, h, w)``."""
+        split = len(BANDS_10M)
+        return self.fine.down(output[:, :split]), self.coarse.down(output[:, split:])
+
     def forward(self, x: Tensor, detail: Tensor | None = None) -> Tensor:
         """Super-resolve ``x`` in DN, with the learnt ``detail`` in DN, or without any."""
         split = len(BANDS_10M)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
-from openeo_superres.sensor import BANDS_10M, BANDS_20M
+from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M
 
 from . import degradation
 from .datasets import Crops, Source, development_scene, training_sources
@@ -45,24 +45,45 @@ class Recipe:
     quarter: float = 1 / 3
     """Share of Wald x4 steps."""
     average: float = 0.999
+    consistency: float = 0.1
+    """Weight of the consistency error. The layer takes out what the sensor would see of the detail, all but a
+    few percent, so the loss hardly feels it. Without this term it grew, and with it the consistency error of
+    edsr_4x32 on T33UUB: from 0.8 DN after 2 000 steps to 3.9 DN after 26 000."""
     seed: int = 0
 
 
-def loss_of(model: SuperResolver, pair: degradation.Pair) -> Tensor:
-    """L1 on standardised values: 10 m bands on the output's grid, 20 m bands where their truth is."""
+def loss_of(model: SuperResolver, pair: degradation.Pair, consistency: float = 0.0) -> Tensor:
+    """L1 on standardised values: 10 m bands on the output's grid, 20 m bands where their truth is.
+
+    Args:
+        model: The network with its layer.
+        pair: Input and targets.
+        consistency: Weight of the L1 between the output seen by the sensor and the input.
+    """
     output = model(pair.input)
     split = len(BANDS_10M)
-    fine = (output[:, :split] - pair.target10) / model.std[:, :split]
-    coarse = output[:, split:]
-    border = BORDER
+    coarse, border = output[:, split:], BORDER
     if pair.coarse_factor == 2:
-        coarse = degradation.degrade(coarse, BANDS_20M, 2)
-        border //= 2
-    coarse = (coarse - pair.target20) / model.std[:, split:]
-    inner, fine_inner = slice(border, -border), slice(BORDER, -BORDER)
-    fine_loss = fine[..., fine_inner, fine_inner].abs().mean()
-    coarse_loss = coarse[..., inner, inner].abs().mean()
-    return (len(BANDS_10M) * fine_loss + len(BANDS_20M) * coarse_loss) / (split + len(BANDS_20M))
+        coarse, border = degradation.degrade(coarse, BANDS_20M, 2), BORDER // 2
+    targets = pair.target10, pair.target20
+    loss = _l1((output[:, :split], coarse), targets, (BORDER, border), model.std)
+    if consistency:
+        inputs = pair.input[:, :split], pair.input[:, split:, ::2, ::2]
+        borders = BORDER // 2, BORDER // 2
+        loss = loss + consistency * _l1(model.consistency.seen(output), inputs, borders, model.std)
+    return loss
+
+
+def _l1(
+    images: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], borders: tuple[int, int], std: Tensor
+) -> Tensor:
+    """Mean over ten bands, each standardised, of images of the 10 m and 20 m bands without their borders."""
+    parts = zip(images, targets, borders, std.split([len(BANDS_10M), len(BANDS_20M)], dim=1), strict=True)
+    means = [
+        ((image - target) / deviation)[..., border:-border, border:-border].abs().mean()
+        for image, target, border, deviation in parts
+    ]
+    return (len(BANDS_10M) * means[0] + len(BANDS_20M) * means[1]) / len(BANDS)
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -104,7 +125,7 @@ class Training:
         quarter = generator.random() < recipe.quarter
         size = 2 * recipe.crop if quarter else recipe.crop
         pair = degradation.wald_pair(*self.crops.draw(recipe.batch, size), 4 if quarter else 2, generator)
-        loss = loss_of(self.model, pair)
+        loss = loss_of(self.model, pair, recipe.consistency)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step(rate_at(self.step, recipe))
@@ -168,11 +189,12 @@ def reference_pair(data: Path) -> tuple[WaldPair, WaldScores] | None:
 
 
 def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScores) -> dict[str, float]:
-    """Gain over bicubic in dB: 10 m and 20 m bands."""
+    """Gain over bicubic in dB of 10 m and 20 m bands, and the consistency error in DN."""
     with torch.no_grad():
         output = model(torch.from_numpy(pair.input)[None])[0].numpy()
     scores = wald_scores(pair, output)
-    return {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
+    gains = {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
+    return {**gains, "consistency": round(float(scores.consistency.mean()), 2)}
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -193,7 +215,7 @@ def main() -> None:
     parser.add_argument("name", help="network, such as edsr_4x32")
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (default: runs/NAME)")
-    parser.add_argument("--steps", type=positive(int), default=28_000)
+    parser.add_argument("--steps", type=positive(int), default=7_000)
     parser.add_argument("--batch", type=positive(int), default=16)
     parser.add_argument("--rate", type=positive(float), default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

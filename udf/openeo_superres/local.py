@@ -127,6 +127,12 @@ def _with_overlap(
     return (slices[0], slices[1]), pads
 
 
+def _voting(tile: Tile) -> tuple[slice, slice]:
+    """A tile and one more row and column: whatever the phase, each cell is in one tile."""
+    top, bottom, left, right = tile
+    return slice(top, bottom + 1), slice(left, right + 1)
+
+
 def _votes(image: NDArray[Any], coarse: list[int]) -> NDArray[np.int64]:
     """Votes of a tile ``(dates, bands, y, x)`` on the phase of the 20 m bands: ``(1, 2, 2, 2)``."""
     refuse_reflectance(image)
@@ -167,7 +173,7 @@ def _resolve_numpy(
     """``(dates, bands, y, x)`` tile by tile."""
     rows = _tiles(stack.shape, size)
     tiles = [tile for row in rows for tile in row]
-    votes = [_votes(stack[:, :, top:bottom, left:right], card.coarse) for top, bottom, left, right in tiles]
+    votes = [_votes(stack[..., *_voting(tile)], card.coarse) for tile in tiles]
     phase = _decide(np.concatenate(votes), default)
     scale = card.scale
     result = np.empty((*stack.shape[:2], scale * stack.shape[2], scale * stack.shape[3]), np.float32)
@@ -189,10 +195,10 @@ def _resolve_dask(
     """The same, lazily: one task per tile and date. Tiles share what they load."""
     rows = _tiles(stack.shape, size)
     votes = [
-        stack[date : date + 1, :, top:bottom, left:right]
+        stack[date : date + 1, :, *_voting(tile)]
         .rechunk(-1)
         .map_blocks(partial(_votes, coarse=card.coarse), chunks=((1,), (2,), (2,), (2,)), **_kind(np.int64))
-        for date, (top, bottom, left, right) in _voters(rows, stack.shape[0])
+        for date, tile in _voters(rows, stack.shape[0])
     ]
     phase = (
         da.concatenate(votes)
