@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openeo_superres import SuperresError, local, superresolve_local
+from openeo_superres import SuperresError, list_models, local, superresolve_local
 from openeo_superres.sensor import BAND_NAMES
 
 windows = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(1, 120), st.integers(1, 120))
@@ -37,6 +37,17 @@ def test_tiled_equals_whole(cube, window, size, seed):
     whole = superresolve_local(part, "cubic_mtf", size=512, threads=1)
     tiled = superresolve_local(part, "cubic_mtf", size=size, threads=1)
     np.testing.assert_allclose(tiled, whole, rtol=2e-6, atol=0.01)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_tiled_equals_whole_for_every_shipped_model(cube, name):
+    part = cut(cube, (37, 50, 131, 150), seed=11)
+    whole = superresolve_local(part, name, size=512, threads=1)
+    for size in (30, 64):
+        tiled = superresolve_local(part, name, size=size, threads=1)
+        limit = np.maximum(0.01, 2e-6 * np.abs(whole))
+        assert not (np.abs(tiled - whole) > limit).any()
+        np.testing.assert_array_equal(np.isnan(tiled), np.isnan(whole))
 
 
 @given(window=windows, seed=st.integers(0, 2**16))
@@ -220,12 +231,13 @@ def test_same_input_same_bytes(cube):
     assert first.to_numpy().tobytes() == second.to_numpy().tobytes()
 
 
-def test_consistency_is_kept_in_a_tiled_cube(cube):
+@pytest.mark.parametrize("name", list_models())
+def test_consistency_is_kept_in_a_tiled_cube(cube, name):
     """Aggregated with the sensor's PSF, the result gives the input back."""
     from openeo_superres.evaluate import consistency  # noqa: PLC0415
 
     part = cut(cube, (0, 0, 256, 256))
-    result = superresolve_local(part, "cubic_mtf", size=64)
+    result = superresolve_local(part, name, size=64)
     assert consistency(result.to_numpy(), part.to_numpy()).max() < 3
 
 
