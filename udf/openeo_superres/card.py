@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, UnknownModelError
-from .udf import COARSE_BANDS, Model, load_model
+from .udf import Model, coarse_indices, load_model
 
 Kind = TypeVar("Kind")
 
@@ -45,7 +45,7 @@ class ModelCard:
     @property
     def coarse(self) -> list[int]:
         """Indices of the 20 m bands."""
-        return [i for i, band in enumerate(self.bands) if band in COARSE_BANDS]
+        return coarse_indices(self.bands)
 
     def read_weights(self) -> bytes:
         """The ONNX file's bytes, unchecked: :func:`openeo_superres.udf.load_model` checks the hash.

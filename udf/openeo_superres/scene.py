@@ -227,14 +227,18 @@ def _assemble(kind: str, path: Path, rasters: Sequence[Raster]) -> Scene:
         phase=(0, 0),
         level=level[1] if level else None,
     )
-    try:
-        if any(np.dtype(file.dtype).kind == "f" and file.gain == 1 for file in files):
-            refuse_reflectance(_samples(scene))
-        return replace(scene, phase=_phase(scene))
-    except SceneError:
-        raise
-    except SuperresError as error:
-        raise SceneError(f"{path}: {error}") from error
+    phase = _native_phase(scene)
+    untold = any(np.dtype(file.dtype).kind == "f" and file.gain == 1 for file in files)
+    if phase is None or untold:
+        samples = _samples(scene)
+        try:
+            if untold:
+                refuse_reflectance(samples)
+            if phase is None:
+                phase = _replicated_phase(scene, samples)
+        except SuperresError as error:
+            raise SceneError(f"{path}: {error}") from error
+    return replace(scene, phase=phase)
 
 
 def _choose(name: str, resolution: int, rasters: Sequence[Raster]) -> Raster:
@@ -302,18 +306,21 @@ def _place(name: str, raster: Raster, grid: Raster) -> BandFile:
     return file
 
 
-def _phase(scene: Scene) -> tuple[int, int]:
-    """Phase of the 20 m cells: of their own grid, or found in pixels replicated on the 10 m grid."""
-    coarse = [i for i, band in enumerate(BANDS) if band in BANDS_20M]
-    first, *others = (scene.files[i] for i in coarse)
+def _native_phase(scene: Scene) -> tuple[int, int] | None:
+    """Phase of the 20 m cells on a grid of their own; None where they are replicated on the 10 m grid."""
+    first, *others = (file for file, band in zip(scene.files, BANDS, strict=True) if band in BANDS_20M)
     for file in others:
         if file.step != first.step or (file.step == 2 and file.phase != first.phase):
             raise SceneError(f"{file.path} lies on another grid than {first.path}; expected one 20 m grid.")
-    if first.step == 2:
-        return first.phase
+    return first.phase if first.step == 2 else None
+
+
+def _replicated_phase(scene: Scene, samples: NDArray[np.float32]) -> tuple[int, int]:
+    """Phase of 20 m cells that are replicated on the 10 m grid, from samples of the scene."""
+    coarse = [i for i, band in enumerate(BANDS) if band in BANDS_20M]
     # the 20 m grid of a Sentinel-2 tile starts on a multiple of 20 m
     default = round(scene.transform.f / PIXEL) % 2, round(scene.transform.c / PIXEL) % 2
-    return replication_phase(_samples(scene)[:, coarse], default=default)
+    return replication_phase(samples[:, coarse], default=default)
 
 
 def _samples(scene: Scene) -> NDArray[np.float32]:

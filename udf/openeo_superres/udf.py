@@ -47,6 +47,11 @@ class SuperresError(ValueError):
     """Something a user can mend; the message says what was expected, what came and what to do."""
 
 
+def coarse_indices(bands: tuple[str, ...]) -> list[int]:
+    """Where the 20 m bands are among the names."""
+    return [i for i, band in enumerate(bands) if band in COARSE_BANDS]
+
+
 # ---- the model
 
 
@@ -67,7 +72,7 @@ class Model:
     @property
     def coarse(self) -> list[int]:
         """Indices of the 20 m bands."""
-        return [i for i, band in enumerate(self.bands) if band in COARSE_BANDS]
+        return coarse_indices(self.bands)
 
 
 def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: int | None = None) -> Model:
@@ -463,7 +468,7 @@ class Context:
 
 def _whole(key: str, value: Any, least: int) -> int:
     """A whole number of a context, which JSON may have made a float."""
-    if not isinstance(value, int | float) or value != int(value) or value < least:
+    if not isinstance(value, int | float) or value % 1 != 0 or value < least:
         raise SuperresError(
             f"The UDF's context has {key} {value!r}; expected a whole number from {least} on."
         )
