@@ -16,14 +16,19 @@ def test_public_names():
         "ModelCard",
         "SuperresError",
         "__version__",
+        "build_process",
+        "job_options",
         "list_models",
         "load_card",
+        "load_sentinel2",
+        "save_options",
+        "superresolve",
         "superresolve_local",
         "superresolve_scene",
     ]
     assert all(getattr(openeo_superres, name) for name in openeo_superres.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'superresolve'"):
-        _ = openeo_superres.superresolve
+    with pytest.raises(AttributeError, match="no attribute 'upscale'"):
+        _ = openeo_superres.upscale
 
 
 def test_import_needs_no_extra():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from .card import DEFAULT_MODEL, ModelCard, list_models, load_card
 from .errors import SuperresError
 from .local import superresolve_local
+from .process import build_process, job_options, load_sentinel2, save_options, superresolve
 
 if TYPE_CHECKING:
     from .raster import superresolve_scene
@@ -17,8 +18,13 @@ __all__ = [
     "ModelCard",
     "SuperresError",
     "__version__",
+    "build_process",
+    "job_options",
     "list_models",
     "load_card",
+    "load_sentinel2",
+    "save_options",
+    "superresolve",
     "superresolve_local",
     "superresolve_scene",
 ]

@@ -86,16 +86,19 @@ def list_models() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.json"))
 
 
-def load_card(name_or_path: str | Path) -> ModelCard:
+def load_card(name_or_path: str | Path | ModelCard) -> ModelCard:
     """Read a model's card.
 
     Args:
-        name_or_path: Name of a shipped model, or the path of a card (``.json``) with its ONNX file beside it.
+        name_or_path: Name of a shipped model, or the path of a card (``.json``) with its ONNX file beside it;
+            a card is given back as it is.
 
     Raises:
         UnknownModelError: If there is neither.
         ModelError: If the file is no card.
     """
+    if isinstance(name_or_path, ModelCard):
+        return name_or_path
     given = Path(name_or_path)
     path = given.absolute() if given.suffix == ".json" else _folder() / f"{name_or_path}.json"
     # os.path: Path.is_file raises for names that are too long

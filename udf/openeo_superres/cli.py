@@ -22,10 +22,12 @@ from rich.table import Table
 
 from . import __version__
 from .__main__ import INTERRUPTED
+from .bundle import PLACEHOLDER, PUBLIC_ONNXRUNTIME, bundle
 from .card import DEFAULT_MODEL, list_models, load_card
 from .cog import ENCODINGS
 from .demo import SAMPLE, demonstrate
-from .errors import SuperresError
+from .errors import OutputError, SuperresError
+from .process import DEFAULT_SIZE, RUNTIMES, build_process
 from .raster import output_bytes, superresolve_scene
 from .scene import Scene, open_scene
 
@@ -216,6 +218,80 @@ def _gains(card: ModelCard, scene: str) -> str:
     """What a card says of the main protocol on a scene; nothing where it was not measured."""
     figures = card.figures.get(scene, {}).get("x2", {}).get(card.name)
     return f"{figures['gain10']:+.2f}, {figures['gain20']:+.2f}" if figures else ""
+
+
+@main.command()
+@MODEL
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. Default: stdout.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--id", "process_id", help="Of the process. Default: sentinel2_superresolution_<model>.")
+@click.option("--collection", "collection_id", default="SENTINEL2_L2A", show_default=True)
+@click.option("--mode", type=click.Choice(list(RUNTIMES)), default="grid", show_default=True)
+@click.option("--size", type=int, default=DEFAULT_SIZE, show_default=True, help="Of chunks, in 10 m pixels.")
+@click.option(
+    "--weights",
+    default="auto",
+    show_default=True,
+    help="inline, the URL of a model archive (see bundle), or auto: inline if they are small.",
+)
+@click.option(
+    "--onnxruntime", default=PUBLIC_ONNXRUNTIME, show_default=True, help="URL of an archive with onnxruntime."
+)
+def udp(output: Path | None, *, overwrite: bool, **options: Any) -> None:
+    """Write the openEO process that loads and super-resolves Sentinel-2.
+
+    It is JSON, ready to paste into the openEO Web Editor, to save as a user-defined process, or to publish
+    under a URL. Parameters: spatial_extent, temporal_extent, max_cloud_cover.
+    """
+    process = build_process(**options)
+    text = json.dumps(process, indent=2)
+    if output is None:
+        click.echo(text)
+    else:
+        _write_text(output, text + "\n", overwrite=overwrite)
+        click.echo(f"{output}: process {process['id']}, {decimal(len(text) + 1)}")
+
+
+def _write_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a file that appears whole or not at all."""
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} is there already: give --overwrite to replace it, or another name.")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path} can't be written: {error.strerror}.") from error
+
+
+@main.command("bundle")
+@click.option("-o", "--output", required=True, help="Folder to write into; earlier archives are replaced.")
+@MODEL
+@click.option("--url", default=PLACEHOLDER, show_default=True, help="Where the archives will be found.")
+@click.option(
+    "--wheel", type=click.Path(path_type=Path), help="An onnxruntime wheel. Default: one is downloaded."
+)
+@JSON
+def bundle_command(output: str, *, as_json: bool, **options: Any) -> None:
+    """Write what a back-end needs beside the UDF: archives of the model and of onnxruntime.
+
+    They are for Python 3.11 on Linux, and reproducible. Put them where the back-end can fetch them.
+    """
+    made = bundle(output, **options)
+    archives = (made.model, made.onnxruntime)
+    if as_json:
+        facts = [{"path": str(one.path), "sha256": one.sha256, "size": one.size} for one in archives]
+        click.echo(
+            json.dumps(
+                {"archives": facts, "weights": made.weights, "job_options": made.job_options}, indent=2
+            )
+        )
+        return
+    for archive in archives:
+        click.echo(f"{archive.path}  {decimal(archive.size)}  SHA-256 {archive.sha256}")
+    click.echo(f"weights = {json.dumps(made.weights)}")
+    click.echo(f"job_options = {json.dumps(made.job_options, indent=4)}")
 
 
 @main.command()

@@ -6,6 +6,7 @@ ValueError
     ModelError          a model file disagrees with its card
     SceneError          a source can't be read as a Sentinel-2 scene
     OutputError         a result can't be written where it was asked
+    ProcessError        a process graph that no back-end could run as it was meant
 """
 
 from .udf import SuperresError
@@ -27,4 +28,8 @@ class OutputError(SuperresError):
     """A result can't be written where it was asked."""
 
 
-__all__ = ["ModelError", "OutputError", "SceneError", "SuperresError", "UnknownModelError"]
+class ProcessError(SuperresError):
+    """A process graph that no back-end could run as it was meant."""
+
+
+__all__ = ["ModelError", "OutputError", "ProcessError", "SceneError", "SuperresError", "UnknownModelError"]

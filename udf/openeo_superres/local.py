@@ -66,7 +66,7 @@ def superresolve_local(
         UnknownModelError: If there is no such model.
         SuperresError: If a band is missing or 20 m bands were resampled smoothly (with dask: when computed).
     """
-    card = model if isinstance(model, ModelCard) else load_card(model)
+    card = load_card(model)
     if not isinstance(cube, xr.DataArray):
         raise SuperresError(f"Expected an xarray.DataArray, got {type(cube).__name__}.")
     if size < 2 or size % 2:

@@ -98,7 +98,7 @@ def superresolve_scene(
             "compare 'bicubic' or None, and a size of at least 1."
         )
     scene = open_scene(source)
-    card = model if isinstance(model, ModelCard) else load_card(model)
+    card = load_card(model)
     region = _region(scene, window, bbox, crs)
     if missing := [band for band in card.bands if band not in scene.bands]:
         raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {scene.bands}.")

@@ -1,0 +1,238 @@
+"""What a back-end needs beside the UDF: weights, onnxruntime, memory; as archives and job options."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .card import DEFAULT_MODEL, ModelCard, load_card
+from .errors import ModelError, OutputError, ProcessError
+from .udf import DEPENDENCIES, pack_weights
+
+REQUEST_LIMIT = 2 << 20
+"""Bytes of a request that back-ends take (HTTP 413 beyond)."""
+MODELS = "superres_models"
+"""Folder that a back-end unpacks a model's archive to, unless the URL's fragment names another."""
+PUBLIC_ONNXRUNTIME = (
+    f"https://s3.waw3-1.cloudferro.com/swift/v1/project_dependencies/onnx_deps_python311.zip#{DEPENDENCIES}"
+)
+"""The archive with onnxruntime that services on the Copernicus Data Space Ecosystem use."""
+ONNXRUNTIME_VERSION = "1.20.1"
+ONNXRUNTIME_SHA256 = "5eec64c0269dcdb8d9a9a53dc4d64f87b9e0c19801d9321246a53b7eb5a7d1bc"
+"""Of the wheel: Python 3.11, Linux x86_64, glibc 2.27 or later; fits numpy 1 and 2, reports nothing home."""
+ESSENTIAL = ("__init__.py", "LICENSE", "ThirdPartyNotices.txt")
+"""What of the package inference needs (and its licence), beside the modules and the library in ``capi``."""
+PLACEHOLDER = "https://HOST/FOLDER"
+HOST_IT = (
+    "Make an archive with 'openeo-superres bundle', put it where the back-end can fetch it, and give its URL "
+    "as weights, to superresolve and to job_options."
+)
+
+
+def job_options(
+    model: str | Path | ModelCard = DEFAULT_MODEL,
+    *,
+    weights: str = "auto",
+    onnxruntime: str | None = PUBLIC_ONNXRUNTIME,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Options of a batch job that super-resolves: archives, and memory as measured.
+
+    Args:
+        model: A shipped model's name, the path of a card, or a card.
+        weights: As given to :func:`openeo_superres.superresolve`.
+        onnxruntime: URL of an archive with onnxruntime, unpacked to the folder "onnx_deps"; None where the
+            back-end's image has onnxruntime.
+        overrides: Further options, or other values, with underscores or hyphens: ``python_memory="4g"``. None
+            takes an option out.
+
+    Returns:
+        What ``execute_batch`` and ``create_job`` take as ``job_options``.
+
+    Raises:
+        UnknownModelError: If there is no such model.
+        ProcessError: If an archive's URL is none, or the weights are too large to travel in the request.
+    """
+    card = load_card(model)
+    archives = [] if onnxruntime is None else [archive_entry(onnxruntime, DEPENDENCIES)]
+    if "model" in weights_context(card, weights):
+        archives.append(archive_entry(weights, MODELS))
+    options: dict[str, Any] = {
+        "executor-memory": "2g",
+        "executor-memoryOverhead": "1g",
+        "python-memory": "3g",
+        "udf-dependency-archives": archives,
+    }
+    options |= {name.replace("_", "-"): value for name, value in overrides.items()}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def weights_context(card: ModelCard, weights: str) -> dict[str, str]:
+    """What the UDF's context says of the weights: they themselves, or where the back-end finds them.
+
+    Raises:
+        ModelError: If the weights are not those of the card.
+        ProcessError: If the archive's URL is none, or the weights are too large to travel in the request.
+    """
+    if weights not in {"auto", "inline"}:
+        return {"model": f"{archive_entry(weights, MODELS).rpartition('#')[2]}/{card.path.name}"}
+    packed = pack_weights(_checked_weights(card))
+    if weights == "auto" and len(packed) > REQUEST_LIMIT // 2:
+        raise ProcessError(
+            f"Model {card.name} takes {len(packed) / 2**20:.1f} MiB of a request, of which back-ends take "
+            f"{REQUEST_LIMIT / 2**20:.0f} MiB in all. {HOST_IT}"
+        )
+    return {"weights": packed}
+
+
+def archive_entry(url: str, folder: str) -> str:
+    """An archive as ``udf-dependency-archives`` lists it: its URL, and the folder it is unpacked to.
+
+    Raises:
+        ProcessError: If it is no URL.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ProcessError(
+            f"Expected the URL of an archive (https://...), got {url!r}; weights may be 'auto' or 'inline', too."
+        )
+    return url if "#" in url else f"{url}#{folder}"
+
+
+# ---- archives
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file to put where a back-end can fetch it."""
+
+    path: Path
+    sha256: str
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The archives of a model, and how to use them."""
+
+    model: Archive
+    onnxruntime: Archive
+    weights: str
+    """The model archive's URL, to be given as ``weights``."""
+    job_options: dict[str, Any]
+
+
+def bundle(
+    folder: str | Path,
+    model: str | Path | ModelCard = DEFAULT_MODEL,
+    *,
+    url: str = PLACEHOLDER,
+    wheel: str | Path | None = None,
+) -> Bundle:
+    """Write the archives of a model and of onnxruntime for a back-end with Python 3.11 on Linux.
+
+    The same input gives the same bytes: entries are sorted and carry no time. Files of an earlier run are
+    replaced.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        model: A shipped model's name, the path of a card, or a card.
+        url: Where the archives will be found.
+        wheel: An onnxruntime wheel for the back-end's Python; None to download version 1.20.1 with pip.
+
+    Raises:
+        UnknownModelError: If there is no such model.
+        ModelError: If its weights are not those of its card.
+        OutputError: If the folder can't be written, the wheel can't be read or downloaded.
+    """
+    card = load_card(model)
+    weights = _checked_weights(card)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = {card.path.name: weights, f"{card.name}.json": card.path.with_suffix(".json").read_bytes()}
+        ours = _write(folder / f"{card.name}-{card.sha256[:8]}.zip", entries)
+        with tempfile.TemporaryDirectory() as temporary:
+            source = Path(wheel) if wheel is not None else _download(Path(temporary))
+            tags = source.name.split("-")
+            name = f"onnxruntime-{tags[1]}-{tags[2]}.zip" if len(tags) > 2 else "onnxruntime.zip"
+            theirs = _write(folder / name, _essentials(source))
+    except OSError as error:
+        raise OutputError(f"The archives can't be written to {folder}: {error}") from error
+    base = url.rstrip("/")
+    address = f"{base}/{ours.path.name}"
+    options = job_options(card, weights=address, onnxruntime=f"{base}/{theirs.path.name}")
+    return Bundle(ours, theirs, address, options)
+
+
+def _checked_weights(card: ModelCard) -> bytes:
+    content = card.read_weights()
+    if hashlib.sha256(content).hexdigest() != card.sha256:
+        raise ModelError(f"{card.path} is not the file that its card describes: the SHA-256 differ.")
+    return content
+
+
+def _download(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11", "--abi=cp311"]
+    command += ["--platform=manylinux_2_27_x86_64", f"--dest={folder}", f"onnxruntime=={ONNXRUNTIME_VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        raise OutputError(
+            f"onnxruntime {ONNXRUNTIME_VERSION} can't be downloaded with pip ({reason}). Give its wheel for "
+            "Python 3.11 on Linux as --wheel."
+        )
+    found = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if found != ONNXRUNTIME_SHA256:
+        raise OutputError(f"{wheels[0].name} has SHA-256 {found}, expected {ONNXRUNTIME_SHA256}.")
+    return wheels[0]
+
+
+def _essentials(wheel: Path) -> dict[str, bytes]:
+    """What inference needs of an onnxruntime wheel: a tenth of its files, half of its bytes."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            entries = {
+                name: archive.read(name) for name in archive.namelist() if _is_essential(Path(name).parts)
+            }
+    except zipfile.BadZipFile as error:
+        raise OutputError(f"{wheel} is no wheel: {error}") from error
+    if "onnxruntime/__init__.py" not in entries or not any(name.endswith(".so") for name in entries):
+        raise OutputError(f"{wheel} holds no onnxruntime for Linux.")
+    return entries
+
+
+def _is_essential(parts: tuple[str, ...]) -> bool:
+    match parts:
+        case ("onnxruntime", name):
+            return name in ESSENTIAL
+        case ("onnxruntime", "capi", name):
+            # libonnxruntime.so is for programs in C
+            return name.endswith((".py", ".so")) and not name.startswith("libonnxruntime.so")
+    return False
+
+
+def _write(path: Path, entries: dict[str, bytes]) -> Archive:
+    """Write an archive that depends on its entries alone, and appears whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w") as archive:
+            for name, content in sorted(entries.items()):
+                info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                info.create_system, info.external_attr = 3, 0o644 << 16
+                archive.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+        content = part.read_bytes()
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return Archive(path, hashlib.sha256(content).hexdigest(), len(content))
