@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import resource
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,14 @@ import rasterio
 from click.testing import CliRunner
 from PIL import Image
 
-from openeo_superres import __version__, list_models, load_card, raster
+from openeo_superres import __version__, build_process, list_models, load_card, raster
 from openeo_superres.cli import main
 from openeo_superres.evaluate import bicubic, consistency
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, upsample_cubic
 
 SAMPLE = Path(__file__).parents[1] / "examples/data"
 MODEL = "cubic_mtf"
+ARCHIVE = "https://example.com/model.zip"
 PART = ("--model", MODEL, "--window", "100", "200", "40", "30")
 
 
@@ -183,6 +186,29 @@ def demo_into_a_file(folder):
     return ("demo", "--sample", SAMPLE, "--output", folder / "demo"), ["demo", "can't be made"]
 
 
+def process_over_a_file(folder):
+    (folder / "process.json").write_text("mine")
+    return ("udp", "-o", folder / "process.json"), ["process.json", "--overwrite"]
+
+
+def process_with_chunks_below_the_overlap(folder):
+    return ("udp", "--size", "20", "-o", folder / "process.json"), ["20", "overlap of"]
+
+
+def process_with_a_path_as_weights(folder):
+    return ("udp", "--weights", "model.zip", "-o", folder / "process.json"), ["model.zip", "https://"]
+
+
+def bundle_of_no_wheel(folder):
+    (folder / "wheel.whl").write_text("no wheel")
+    return ("bundle", "-o", folder, "--wheel", folder / "wheel.whl"), ["wheel.whl", "as a wheel"]
+
+
+def bundle_into_a_file(folder):
+    (folder / "file").write_text("")
+    return ("bundle", "-o", folder / "file"), ["file", "can't be written"]
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -209,6 +235,11 @@ def demo_into_a_file(folder):
         inspect_no_raster,
         unknown_command,
         demo_without_sample,
+        process_over_a_file,
+        process_with_chunks_below_the_overlap,
+        process_with_a_path_as_weights,
+        bundle_of_no_wheel,
+        bundle_into_a_file,
         demo_of_another_scene,
         demo_into_a_file,
     ],
@@ -406,7 +437,9 @@ def test_inspect_as_a_table():
         assert words in result.stdout
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("inspect",), ("models",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in ("run", "inspect", "models", "udp", "bundle", "demo"))]
+)
 def test_help(command):
     result = call(*command, "--help")
     assert result.exit_code == 0
@@ -415,6 +448,39 @@ def test_help(command):
 
 def test_no_command_is_a_call_for_help():
     assert call().stdout == call("--help").stdout
+
+
+# ---- for a back-end
+
+
+def test_udp_is_the_process_definition(tmp_path):
+    shown = call("udp", "--model", MODEL)
+    assert json.loads(shown.stdout) == build_process(MODEL)
+    options = ("--model", MODEL, "--id", "mine", "--mode", "upscale", "--size", "100", "--weights", ARCHIVE)
+    written = call("udp", *options, "--collection", "SENTINEL2_L1C", "-o", tmp_path / "process.json")
+    assert written.exit_code == 0
+    assert "process mine" in written.stdout
+    assert json.loads((tmp_path / "process.json").read_text()) == build_process(
+        MODEL, process_id="mine", mode="upscale", size=100, weights=ARCHIVE, collection_id="SENTINEL2_L1C"
+    )
+
+
+def test_bundle_says_hashes_and_what_to_paste(tmp_path):
+    wheel = tmp_path / "onnxruntime-9.8.7-cp311-cp311-linux_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("onnxruntime/__init__.py", "")
+        archive.writestr("onnxruntime/capi/library.so", "")
+    options = ("bundle", "--model", MODEL, "--wheel", wheel, "--url", "https://example.com", "-o", tmp_path)
+    facts = json.loads(call(*options, "--json").stdout)
+    said = call(*options).stdout
+    for archive in facts["archives"]:
+        content = Path(archive["path"]).read_bytes()
+        assert (archive["size"], archive["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+        assert archive["sha256"] in said
+    pasted = {}
+    exec(said[said.index("weights =") :], pasted)
+    assert (pasted["weights"], pasted["job_options"]) == (facts["weights"], facts["job_options"])
+    assert facts["weights"].startswith("https://example.com/cubic_mtf-")
 
 
 # ---- as a process

@@ -100,7 +100,7 @@ def archive_entry(url: str, folder: str) -> str:
     """
     if not url.startswith(("http://", "https://")):
         raise ProcessError(
-            f"Expected the URL of an archive (https://...), got {url!r}; weights may be 'auto' or 'inline', too."
+            f"Expected the URL of an archive (https://...), got {url!r}. Weights may be 'auto' or 'inline'."
         )
     return url if "#" in url else f"{url}#{folder}"
 
@@ -155,17 +155,19 @@ def bundle(
     card = load_card(model)
     weights = _checked_weights(card)
     folder = Path(folder)
+    card_file = card.path.with_suffix(".json")
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(wheel) if wheel is not None else _download(Path(temporary))
+        runtime = _essentials(source)
+    # name, version, Python: the parts of a wheel's name
+    name = "-".join(source.stem.split("-")[:3])
     try:
+        entries = {card.path.name: weights, card_file.name: card_file.read_bytes()}
         folder.mkdir(parents=True, exist_ok=True)
-        entries = {card.path.name: weights, f"{card.name}.json": card.path.with_suffix(".json").read_bytes()}
         ours = _write(folder / f"{card.name}-{card.sha256[:8]}.zip", entries)
-        with tempfile.TemporaryDirectory() as temporary:
-            source = Path(wheel) if wheel is not None else _download(Path(temporary))
-            tags = source.name.split("-")
-            name = f"onnxruntime-{tags[1]}-{tags[2]}.zip" if len(tags) > 2 else "onnxruntime.zip"
-            theirs = _write(folder / name, _essentials(source))
+        theirs = _write(folder / f"{name}.zip", runtime)
     except OSError as error:
-        raise OutputError(f"The archives can't be written to {folder}: {error}") from error
+        raise OutputError(f"The archives can't be written to {folder}: {error.strerror}.") from error
     base = url.rstrip("/")
     address = f"{base}/{ours.path.name}"
     options = job_options(card, weights=address, onnxruntime=f"{base}/{theirs.path.name}")
@@ -204,8 +206,8 @@ def _essentials(wheel: Path) -> dict[str, bytes]:
             entries = {
                 name: archive.read(name) for name in archive.namelist() if _is_essential(Path(name).parts)
             }
-    except zipfile.BadZipFile as error:
-        raise OutputError(f"{wheel} is no wheel: {error}") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise OutputError(f"{wheel} can't be read as a wheel: {error}") from error
     if "onnxruntime/__init__.py" not in entries or not any(name.endswith(".so") for name in entries):
         raise OutputError(f"{wheel} holds no onnxruntime for Linux.")
     return entries
