@@ -367,7 +367,7 @@ def test_overlap_in_the_context_leaves_the_core_as_it_was(image, context, mtf_ca
         ({"model": "here.onnx"}, "either 'model'"),
         ({"margin": 99}, "says margin 99, the model cubic_mtf has 26"),
         ({"scale": 4}, "says scale 4"),
-        ({"overlap": 500}, "none inside an overlap of 499"),
+        ({"overlap": 500}, "none inside an overlap of 500"),
         ({"overlap": -1}, "overlap -1; expected a whole number from 0 on"),
         ({"threads": "4"}, "threads '4'; expected a whole number from 1 on"),
         ({"bands": None}, "bands None; expected a list of names"),

@@ -35,6 +35,8 @@ COARSE_BANDS = frozenset({"B05", "B06", "B07", "B8A", "B11", "B12"})
 """Bands with 20 m pixels, replicated 2 x 2 on the 10 m grid."""
 ENOUGH_BLOCKS = 16
 """Fewer complete blocks than this can't tell that bands were resampled smoothly."""
+STRIP = 32
+"""Rows of cells that vote on the phase at a time, until it is clear."""
 ENOUGH_NUMBERS = 1000
 """Fewer numbers than this can't tell reflectance from DN of something dark."""
 CACHE = "_openeo_superres_models"
@@ -93,8 +95,7 @@ def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: 
             f"The model's SHA-256 is {found}, expected {sha256}: the weights are damaged or "
             "belong to another version. Fetch them again."
         )
-    # openEO's Jep runtime executes this file anew for every chunk: only a real module outlives that
-    cache = vars(sys.modules.setdefault(CACHE, types.ModuleType(CACHE)))
+    cache = _cache()
     key = f"{sha256} {provider} {threads}"
     # threads of one process (dask) wait for the first of them
     with cache.setdefault("lock", threading.Lock()):
@@ -104,6 +105,11 @@ def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: 
     return model
 
 
+def _cache() -> dict[str, Any]:
+    """What outlives a chunk: openEO's Jep runtime executes this file anew for each, a real module stays."""
+    return vars(sys.modules.setdefault(CACHE, types.ModuleType(CACHE)))
+
+
 def _open(weights: bytes, provider: str, threads: int | None) -> Model:
     onnxruntime = _import_onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -111,6 +117,8 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
     if threads is not None:
         # onnxruntime makes as many as it is asked for
         options.intra_op_num_threads = min(threads, os.cpu_count() or 1)
+    # plans of memory, one per shape of a chunk, take nearly twice the memory and save no time
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     providers = _providers(provider, onnxruntime.get_available_providers())
     try:
@@ -181,7 +189,12 @@ def _providers(provider: str, available: list[str]) -> list[str]:
 
 
 def superresolve_chunk(
-    chunk: np.ndarray, model: Model, *, phase: tuple[int, int] = (0, 0), overlap: int = 0
+    chunk: np.ndarray,
+    model: Model,
+    *,
+    phase: tuple[int, int] = (0, 0),
+    overlap: int = 0,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Super-resolve one chunk; beyond its edges there is nodata.
 
@@ -191,6 +204,7 @@ def superresolve_chunk(
         model: See :func:`load_model`.
         phase: Row and column, 0 or 1, of the first 20 m cell that starts inside the chunk.
         overlap: Pixels per side that are context only; from ``model.margin`` on, any tiling gives the same.
+        out: Where the result goes, all NaN; None for a new array.
 
     Returns:
         ``(bands, scale * (y - 2 overlap), scale * (x - 2 overlap))`` float32 DN, NaN where the input is.
@@ -201,9 +215,11 @@ def superresolve_chunk(
         raise SuperresError(
             f"A chunk of {chunk.shape[2]} x {chunk.shape[1]} pixels has none inside an overlap of {overlap}."
         )
-    result = np.full((len(model.bands), scale * height, scale * width), np.nan, np.float32)
+    result = out
+    if result is None:
+        result = np.full((len(model.bands), scale * height, scale * width), np.nan, np.float32)
     valid = np.isfinite(chunk[:, overlap : overlap + height, overlap : overlap + width])
-    rows, columns = (np.flatnonzero(valid.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    rows, columns = (np.flatnonzero(valid.any(axis=0).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return result
     # the pixels that the valid ones depend on, on whole 20 m cells; nodata costs nothing
@@ -211,10 +227,8 @@ def superresolve_chunk(
     reach = model.margin - FILL_RADIUS - ALIGNMENT
     first_row, last_row = _aligned(top + overlap - reach, bottom + overlap + reach, phase[0])
     first_column, last_column = _aligned(left + overlap - reach, right + overlap + reach, phase[1])
-    ring = FILL_RADIUS
-    window = _window(chunk, first_row - ring, last_row + ring, first_column - ring, last_column + ring)
-    image = _filled(window, model)[:, ring:-ring, ring:-ring]
-    output = model.run(np.ascontiguousarray(image)[None])[0]
+    image = _filled(_window(chunk, first_row, last_row, first_column, last_column), model)
+    output = model.run(image[None])[0]
     if output.shape != (len(model.bands), scale * image.shape[1], scale * image.shape[2]):
         raise SuperresError(
             f"Model {model.name} gave shape {output.shape} for {image.shape}; expected scale {scale}."
@@ -237,23 +251,30 @@ def _aligned(start: int, stop: int, phase: int) -> tuple[int, int]:
 
 
 def _window(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-    """Copy a window that may reach beyond the image, where it is NaN."""
+    """Copy a window and ``FILL_RADIUS`` pixels around it; beyond the image it is NaN."""
     height, width = image.shape[1:]
+    top, bottom = top - FILL_RADIUS, bottom + FILL_RADIUS
+    left, right = left - FILL_RADIUS, right + FILL_RADIUS
     inner = image[:, max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     pads = ((0, 0), (max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0)))
     return np.pad(inner, pads, constant_values=np.nan).astype(np.float32, copy=False)
 
 
-def _filled(image: np.ndarray, model: Model) -> np.ndarray:
-    """Replace nodata: 10 m bands on their grid, 20 m bands on theirs, after averaging each cell."""
+def _filled(window: np.ndarray, model: Model) -> np.ndarray:
+    """Replace nodata: 10 m bands on their grid, 20 m bands on theirs, after averaging each cell.
+
+    Returns:
+        The window without the ring of ``FILL_RADIUS`` pixels that it is filled from.
+    """
+    ring, half = FILL_RADIUS, FILL_RADIUS // 2
     fine = [i for i in range(len(model.bands)) if i not in model.coarse]
-    result = np.empty_like(image)
+    result = np.empty((len(window), *(n - 2 * ring for n in window.shape[1:])), np.float32)
     if fine:
-        result[fine] = fill_nodata(image[fine], FILL_RADIUS, [model.fill[i] for i in fine])
+        filled = fill_nodata(window[fine], ring, [model.fill[i] for i in fine])
+        result[fine] = filled[:, ring:-ring, ring:-ring]
     if model.coarse:
-        cells = cell_means(image[model.coarse])
-        cells = fill_nodata(cells, FILL_RADIUS // 2, [model.fill[i] for i in model.coarse])
-        result[model.coarse] = cells.repeat(2, axis=1).repeat(2, axis=2)
+        cells = fill_nodata(cell_means(window[model.coarse]), half, [model.fill[i] for i in model.coarse])
+        result[model.coarse] = cells[:, half:-half, half:-half].repeat(2, axis=1).repeat(2, axis=2)
     return result
 
 
@@ -324,7 +345,8 @@ def replication_phase(
     """Where the cells of replicated bands start: row and column in ``range(factor)``.
 
     A complete block of ``factor x factor`` valid pixels votes for its phase if each band is constant over it.
-    Ties (flat images, too few pixels) go to what agrees with ``default``.
+    Ties (flat images, too few pixels) go to what agrees with ``default``. The rest is not asked once enough
+    blocks are for one phase, none against it, and enough against each other.
 
     Args:
         image: ``(..., bands, y, x)``; leading dimensions (dates) vote apart.
@@ -334,7 +356,17 @@ def replication_phase(
     Raises:
         SuperresError: If most complete blocks differ inside: the bands were resampled or reprojected.
     """
-    return decide_phase(phase_votes(image, factor), default)
+    votes = np.zeros((factor, factor, 2), np.int64)
+    step = factor * STRIP
+    for top in range(0, image.shape[-2], step):
+        # with what the last row of cells may need beyond, each cell is in one strip, whatever the phase
+        votes += phase_votes(image[..., top : top + step + factor - 1, :], factor)
+        constant, complete = votes[..., 0], votes[..., 1]
+        against = complete - constant >= ENOUGH_BLOCKS
+        sure = (constant == complete) & (complete >= max(ENOUGH_BLOCKS, complete.max() / 2))
+        if sure.sum() == 1 and (sure | against).all():
+            break
+    return decide_phase(votes, default)
 
 
 def phase_votes(image: np.ndarray, factor: int = 2) -> np.ndarray:
@@ -349,6 +381,8 @@ def phase_votes(image: np.ndarray, factor: int = 2) -> np.ndarray:
     """
     image = image.reshape(-1, *image.shape[-3:])
     finite = np.isfinite(image).all(axis=1)
+    if not finite.any():
+        return np.zeros((factor, factor, 2), np.int64)
     down = (image[:, :, :-1] == image[:, :, 1:]).all(axis=1)
     across = (image[:, :, :, :-1] == image[:, :, :, 1:]).all(axis=1)
     height, width = image.shape[-2:]
@@ -446,7 +480,16 @@ class Context:
         return parsed
 
     def open(self) -> Model:
-        """The model that the context names, checked against what the context says of it."""
+        """The model that the context names, checked against what the context says of it; once per process."""
+        # unpacking the weights again would take as long as a small chunk
+        key = repr(self)
+        cache = _cache()
+        if key not in cache:
+            cache[key] = self._open()
+        model: Model = cache[key]
+        return model
+
+    def _open(self) -> Model:
         if self.weights is not None:
             content = unpack_weights(self.weights)
         else:
@@ -516,7 +559,8 @@ def select_bands(cube: xarray.DataArray, bands: tuple[str, ...]) -> xarray.DataA
             f"The model needs bands {', '.join(bands)}; the cube has {', '.join(there)}. "
             f"Add {', '.join(missing)} when loading it."
         )
-    return cube.isel(bands=[there.index(band) for band in bands])
+    order = [there.index(band) for band in bands]
+    return cube if order == [*range(len(there))] else cube.isel(bands=order)
 
 
 def refuse_reflectance(pixels: np.ndarray) -> None:
@@ -571,54 +615,59 @@ def superresolve_cube(cube: xarray.DataArray, context: Context) -> xarray.DataAr
         ``overlap``). In mode "grid" shape and coordinates are the cube's; in mode "upscale" there are more
         pixels, but no x and y: what arrives is too inexact to derive them from.
     """
-    model = context.open()
-    selected = select_bands(cube, model.bands)
+    selected = select_bands(cube, context.bands)
     leading = [dim for dim in cube.dims if dim not in {"bands", "y", "x"}]
     selected = selected.transpose(*leading, "bands", "y", "x")
-    pixels = selected.to_numpy().astype(np.float32) + np.float32(context.offset)
-    refuse_reflectance(pixels)
+    pixels = selected.to_numpy()
     dates = pixels.reshape(-1, *pixels.shape[-3:])
-    if context.mode == "grid":
-        result = _on_grid(dates, model, context.overlap, grid_origin(cube, PIXEL / model.scale))
+    grid = context.mode == "grid"
+    if not any(np.isfinite(dates[index]).any() for index in np.ndindex(dates.shape[:2])):
+        # a chunk of nodata needs no model
+        finer = 1 if grid else context.scale
+        result = np.full((*dates.shape[:2], *(finer * n for n in dates.shape[2:])), np.nan, np.float32)
+    elif grid:
+        result = _on_grid(dates, context.open(), context, grid_origin(cube, PIXEL / context.scale))
     else:
-        result = _resolved(dates, model, context.overlap, (0, 0))
+        result = _resolved(dates, context.open(), context, (0, 0))
     coords = dict(selected.coords)
-    if context.mode == "upscale":
+    if not grid:
         coords = {name: value for name, value in coords.items() if not {"x", "y"} & {*value.dims}}
     result = result.reshape(*pixels.shape[:-2], *result.shape[-2:])
     resolved = xarray.DataArray(result, coords, selected.dims, selected.name, selected.attrs)
     return like_bands(resolved, cube)
 
 
-def _on_grid(dates: np.ndarray, model: Model, overlap: int, origin: tuple[int, int]) -> np.ndarray:
+def _on_grid(dates: np.ndarray, model: Model, context: Context, origin: tuple[int, int]) -> np.ndarray:
     """From the output's own grid: take the 10 m samples, super-resolve, cut the result back to the chunk."""
     scale = model.scale
-    phase = replication_phase(dates, scale, _phase_at(origin, scale))
-    # a 10 m pixel cut by the chunk's edge is completed
-    before = [-p % scale for p in phase]
-    after = [-(n + b) % scale for n, b in zip(dates.shape[-2:], before, strict=True)]
-    pads = [(0, 0), (0, 0), *zip(before, after, strict=True)]
-    samples = np.pad(dates, pads, mode="edge")[..., ::scale, ::scale]
-    start = ((origin[0] - before[0]) // scale, (origin[1] - before[1]) // scale)
-    # such a pixel is partly outside the overlap: one pixel less may be left out
-    result = _resolved(samples, model, max(0, overlap - 1), start)
     height, width = dates.shape[-2:]
-    result = result[..., before[0] : before[0] + height, before[1] : before[1] + width]
-    return np.where(np.isfinite(dates), result, np.float32(np.nan))
+    phase = replication_phase(dates, scale, _phase_at(origin, scale))
+    top, left = (-p % scale for p in phase)
+    # of a 10 m pixel cut by the chunk's edge, what is at the edge
+    rows, columns = (np.maximum(np.arange(-cut, n, scale), 0) for cut, n in ((top, height), (left, width)))
+    start = ((origin[0] - top) // scale, (origin[1] - left) // scale)
+    result = _resolved(dates[..., rows[:, None], columns], model, context, start)
+    result = result[..., top : top + height, left : left + width]
+    for index in np.ndindex(dates.shape[:2]):
+        result[index][~np.isfinite(dates[index])] = np.nan
+    return result
 
 
-def _resolved(dates: np.ndarray, model: Model, overlap: int, origin: tuple[int, int]) -> np.ndarray:
+def _resolved(dates: np.ndarray, model: Model, context: Context, origin: tuple[int, int]) -> np.ndarray:
     """Each date of ``(dates, bands, y, x)`` on the 10 m grid, ``scale`` times finer; the overlap is NaN."""
-    phase = (0, 0)
-    if model.coarse:
-        phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
     scale = model.scale
     height, width = (scale * n for n in dates.shape[-2:])
     result = np.full((*dates.shape[:2], height, width), np.nan, np.float32)
-    ring = scale * overlap
+    dates = dates.astype(np.float32, order="C")
+    dates += np.float32(context.offset)
+    refuse_reflectance(dates)
+    phase = (0, 0)
+    if model.coarse:
+        phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
+    ring = scale * context.overlap
     for date, target in zip(dates, result, strict=True):
-        core = superresolve_chunk(date, model, phase=phase, overlap=overlap)
-        target[:, ring : height - ring, ring : width - ring] = core
+        core = target[:, ring : height - ring, ring : width - ring]
+        superresolve_chunk(date, model, phase=phase, overlap=context.overlap, out=core)
     return result
 
 
