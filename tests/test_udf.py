@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
 import time
+import tracemalloc
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import openeo
@@ -242,6 +245,30 @@ def test_smoothly_resampled_bands_are_an_error_with_the_cure(sample):
         udf.replication_phase(smooth)
 
 
+@given(window=windows, factor=st.integers(2, 4), seed=st.integers(0, 2**16), density=st.floats(0, 0.02))
+@settings(max_examples=60)
+def test_strips_of_rows_decide_as_the_whole(image, window, factor, seed, density):
+    """Whether they end early or not, and each block votes once."""
+    rng = np.random.default_rng(seed)
+    chunk = image[:4, 100:180, 200:280].repeat(factor, axis=1).repeat(factor, axis=2)
+    chunk, _ = cut(chunk, (*(n % 7 for n in window[:2]), *window[2:]))
+    chunk[:, : rng.integers(0, 40)] = rng.choice([np.nan, 800])
+    altered = rng.random(chunk.shape[1:]) < density
+    chunk[:, altered] += rng.choice([np.nan, 7])
+    whole = udf.phase_votes(chunk, factor)
+    with mock.patch.object(udf, "STRIP", 3):
+        assert udf.replication_phase(chunk, factor) == udf.decide_phase(whole)
+        with mock.patch.object(udf, "decide_phase") as decide, mock.patch.object(udf, "ENOUGH_BLOCKS", 1e9):
+            udf.replication_phase(chunk, factor)
+    np.testing.assert_array_equal(decide.call_args.args[0], whole)
+
+
+def test_few_rows_are_asked_for_a_clear_phase(image):
+    with mock.patch.object(udf, "phase_votes", wraps=udf.phase_votes) as votes:
+        assert udf.replication_phase(image[4:, 1:], 2) == (1, 0)
+    assert votes.call_count == 1
+
+
 @pytest.mark.parametrize("phase", [(0, 0), (3, 1), (2, 2)])
 def test_phase_of_other_factors(sample, phase):
     fine = sample[0].repeat(4, axis=1).repeat(4, axis=2)[:, 4 - phase[0] : 300, 4 - phase[1] : 300]
@@ -356,6 +383,79 @@ def test_overlap_in_the_context_leaves_the_core_as_it_was(image, context, mtf_ca
     core = (slice(None), slice(2 * margin, -2 * margin), slice(2 * margin, -2 * margin))
     np.testing.assert_allclose(result[core], expected[core], rtol=2e-6, atol=0.01)
     assert np.isnan(result[:, 0]).all()
+
+
+def test_overlap_in_the_context_is_not_computed(image, context, mtf_card):
+    """At either phase: what the network takes is the core and what its pixels depend on."""
+    margin = mtf_card.margin
+    whole = on_fine_grid(image[:, 200 : 302 + 2 * margin, 100 : 202 + 2 * margin])
+    shapes = []
+    original = udf.superresolve_chunk
+
+    def spy(date: np.ndarray, model: Model, **options):
+        def run(batch: np.ndarray) -> np.ndarray:
+            shapes.append(batch.shape[2:])
+            return model.run(batch)
+
+        return original(date, Model(**{**vars(model), "run": run}), **options)
+
+    settings_ = udf.Context.parse({**context, "overlap": margin})
+    size = 2 * (100 + 2 * margin)
+    with mock.patch.object(udf, "superresolve_chunk", spy):
+        for top, left in ((0, 0), (1, 0), (1, 1)):
+            chunk = whole[:, top : top + size, left : left + size]
+            result = udf.superresolve_cube(chunk, settings_).to_numpy()
+            inside = result[:, 2 * margin : -2 * margin, 2 * margin : -2 * margin]
+            assert np.isfinite(inside).all()
+    reach = margin - udf.FILL_RADIUS - udf.ALIGNMENT
+    assert max(max(shape) for shape in shapes) <= 100 + 1 + 2 * reach + udf.ALIGNMENT
+
+
+@pytest.mark.parametrize(("mode", "finer"), [("grid", 1), ("upscale", 2)])
+def test_chunk_of_nodata_needs_no_model(context, mode, finer):
+    nowhere = {**context, "mode": mode, "weights": None, "model": "nowhere.onnx"}
+    chunk = on_fine_grid(np.full((10, 20, 30), np.nan, np.float32))
+    result = execute(chunk, nowhere)
+    assert result.shape == (10, finer * 40, finer * 60)
+    assert result.dtype == np.float32
+    assert np.isnan(result).all()
+
+
+@given(seed=st.integers(0, 2**16), per_band=st.booleans())
+@settings(max_examples=20)
+def test_holes_of_the_fine_grid_stay(image, context, seed, per_band):
+    """Masked at 5 m: a hole that cuts a 10 m pixel takes no more than that pixel."""
+    chunk = on_fine_grid(image[:, 200:240, 100:140])
+    mask = holes(seed, chunk.shape, per_band=per_band)
+    result = np.isnan(udf.superresolve_cube(chunk.where(~mask), udf.Context.parse(context)).to_numpy())
+    assert result[mask].all()
+    touched = mask.reshape(10, 40, 2, 40, 2).any(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2)
+    assert not result[~touched].any()
+
+
+@pytest.mark.parametrize("mode", ["grid", "upscale"])
+def test_smooth_20_m_bands_are_refused_on_a_back_end(image, context, mode):
+    smooth = (image + np.roll(image, 1, axis=1) + np.roll(image, 1, axis=2)) / np.float32(3)
+    chunk = np.concatenate([image[:4], smooth[4:]])[:, 200:260, 100:160]
+    cube = on_fine_grid(chunk)
+    if mode == "upscale":
+        cube = cube[:, ::2, ::2]
+    with pytest.raises(ValueError, match=r"replicated 2 x 2 .* method 'near'"):
+        execute(cube, {**context, "mode": mode})
+
+
+def test_memory_beside_the_chunk_is_its_result_and_little_more(image, context):
+    """Array memory in multiples of the chunk: the result, the network's output, the rest on the 10 m grid."""
+    chunk = on_fine_grid(image)
+    settings_ = udf.Context.parse(context)
+    udf.superresolve_cube(chunk[:, :40, :40], settings_)
+    tracemalloc.start()
+    try:
+        udf.superresolve_cube(chunk, settings_)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / chunk.nbytes < 3.5
 
 
 @pytest.mark.parametrize(
@@ -475,6 +575,17 @@ def test_onnxruntime_is_imported_only_when_needed(monkeypatch):
     exec(compile(SOURCE, "udf", "exec"), {})
 
 
+def test_weights_are_unpacked_once(image, context, monkeypatch):
+    monkeypatch.setitem(sys.modules, udf.CACHE, types.ModuleType(udf.CACHE))
+    chunk = on_fine_grid(image[:, :20, :20])
+    with mock.patch.object(udf, "unpack_weights", wraps=udf.unpack_weights) as unpack:
+        for _ in range(3):
+            udf.apply_datacube(chunk, dict(context))
+        with pytest.raises(SuperresError, match="SHA-256"):
+            udf.apply_datacube(chunk, {**context, "sha256": "0" * 64})
+    assert unpack.call_count == 2
+
+
 def test_both_runtimes_open_the_model_once(image, context, monkeypatch):
     """Jep executes the code anew for each chunk; the session outlives that."""
     sessions = []
@@ -497,9 +608,14 @@ def test_both_runtimes_open_the_model_once(image, context, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ModuleNotFoundError("No module named 'onnxruntime'"), "udf-dependency-archives"),
-        (ImportError("numpy.core.multiarray failed to import"), "onnxruntime 1.19 or later"),
+        (ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"), "onnxruntime is missing"),
+        # 1.16 to 1.18 under numpy 2, and built for another Python
         (AttributeError("_ARRAY_API not found"), "onnxruntime 1.19 or later"),
+        (ImportError(""), "onnxruntime 1.19 or later"),
+        (
+            ModuleNotFoundError("No module", name="onnxruntime.capi.state"),
+            r"must fit Python 3\.\d+ and numpy",
+        ),
     ],
 )
 def test_onnxruntime_trouble_names_cause_and_cure(monkeypatch, error, message):
@@ -507,8 +623,30 @@ def test_onnxruntime_trouble_names_cause_and_cure(monkeypatch, error, message):
         raise error
 
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(SuperresError, match=message):
-        udf._import_onnxruntime()
+    for _ in range(2):
+        with pytest.raises(SuperresError, match=f"{message}.*udf-dependency-archives"):
+            udf._import_onnxruntime()
+
+
+@pytest.mark.parametrize(
+    ("version", "numpy", "fits"),
+    [
+        ("1.16.3", "1.26.4", True),
+        ("1.18.1", "2.3.5", False),
+        ("1.19.2", "2.3.5", True),
+        ("2.0.0", "3.0", True),
+    ],
+)
+def test_onnxruntime_older_than_numpy_2_is_refused_before_it_runs(monkeypatch, version, numpy, fits):
+    """1.16 can be imported under numpy 2; its first run is a segmentation fault."""
+    found = types.SimpleNamespace(__version__=version)
+    monkeypatch.setattr(importlib, "import_module", lambda _: found)
+    monkeypatch.setattr(np, "__version__", numpy)
+    if fits:
+        assert udf._import_onnxruntime() is found
+    else:
+        with pytest.raises(SuperresError, match=r"1\.18\.1 is too old.*udf-dependency-archives"):
+            udf._import_onnxruntime()
 
 
 def test_cuda_falls_back_with_a_message():
@@ -522,10 +660,54 @@ def test_cuda_falls_back_with_a_message():
         assert udf._providers("cpu", both) == ["CPUExecutionProvider"]
 
 
-def test_dispatch_finds_apply_datacube_as_the_back_end_does(image, context):
-    chunk = openeo.udf.XarrayDataCube(on_fine_grid(image[:, :20, :20]))
-    data = UdfData(datacube_list=[chunk], user_context=context)
-    assert run_udf_code(SOURCE, data).get_datacube_list()[0].get_array().shape == (10, 40, 40)
+def run_as_back_end(code: str, cube: xr.DataArray, context: dict) -> xr.DataArray:
+    data = UdfData(datacube_list=[openeo.udf.XarrayDataCube(cube)], user_context=context)
+    return run_udf_code(code, data).get_datacube_list()[0].get_array()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_dispatch_finds_apply_datacube_as_the_back_end_does(image, context, dtype):
+    cube = on_fine_grid(image[:, :20, :20]).astype(dtype)
+    result = run_as_back_end(SOURCE, cube, context)
+    assert result.shape == (10, 40, 40)
+    assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize("wrap", [openeo.udf.XarrayDataCube, lambda cube: cube])
+def test_either_kind_of_cube_is_taken(image, context, wrap):
+    """ "Python-Jep" calls the function of the executed file, without the dispatch."""
+    module: dict = {}
+    exec(compile(SOURCE, "udf", "exec"), module)
+    cube = on_fine_grid(image[:, :20, :20])
+    result = module["apply_datacube"](wrap(cube), context)
+    np.testing.assert_array_equal(result.get_array(), run_as_back_end(SOURCE, cube, context))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import base64", "from __future__ import annotations\nimport base64"),
+        ("apply_datacube(cube: XarrayDataCube,", "apply_datacube(data: XarrayDataCube,"),
+        (", context: dict) -> XarrayDataCube", ", settings: dict) -> XarrayDataCube"),
+        ("context: dict) -> XarrayDataCube:", "context: dict):"),
+    ],
+)
+def test_what_the_dispatch_does_not_find(image, context, old, new):
+    """Why the file is as it is: any of these, and back-ends say that there is no UDF."""
+    assert SOURCE.count(old) == 1
+    with pytest.raises(openeo.udf.OpenEoUdfException, match="No UDF found"):
+        run_as_back_end(SOURCE.replace(old, new), on_fine_grid(image[:, :20, :20]), context)
+
+
+def test_nothing_but_apply_datacube_is_a_udf():
+    """The dispatch takes the first function that looks like one."""
+    module: dict = {}
+    exec(compile(SOURCE, "udf", "exec"), module)
+    names = {"apply_timeseries", "apply_hypercube", "apply_datacube", "apply_vectorcube"}
+    assert names & module.keys() == {"apply_datacube"}
+    for function in filter(inspect.isfunction, module.values()):
+        annotations = [p.annotation for p in inspect.signature(function).parameters.values()]
+        assert UdfData not in annotations
 
 
 def test_coarse_bands_agree_with_the_sensor():

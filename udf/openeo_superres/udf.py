@@ -157,18 +157,25 @@ def _import_onnxruntime() -> Any:
         sys.path.append(DEPENDENCIES)
     # from 1.32 on it reports its use to its makers, and writes into the home folder, unless told not to
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    cure = (
+        f"It must fit Python {sys.version_info.major}.{sys.version_info.minor} and numpy {np.__version__}: "
+        "with numpy 2 or later, onnxruntime 1.19 or later. On a back-end, it comes from the job option "
+        "'udf-dependency-archives'."
+    )
     try:
-        return importlib.import_module("onnxruntime")
-    except ModuleNotFoundError as error:
-        raise SuperresError(
-            "onnxruntime is missing. On a back-end, add an archive that holds it to the job option "
-            "'udf-dependency-archives' (batch jobs only); elsewhere: pip install onnxruntime."
-        ) from error
+        onnxruntime = importlib.import_module("onnxruntime")
     except (ImportError, AttributeError) as error:
-        raise SuperresError(
-            f"onnxruntime is there but can't be imported ({error}). With numpy {np.__version__} "
-            "it must be one that fits: with numpy 2 or later, onnxruntime 1.19 or later."
-        ) from error
+        if getattr(error, "name", None) == "onnxruntime":
+            raise SuperresError(
+                "onnxruntime is missing. On a back-end, add an archive that holds it to the job option "
+                "'udf-dependency-archives' (batch jobs only); elsewhere: pip install onnxruntime."
+            ) from error
+        raise SuperresError(f"onnxruntime is there but can't be imported ({error!r}). {cure}") from error
+    version = [int(part) for part in onnxruntime.__version__.split(".")[:2]]
+    if version < [1, 19] and int(np.__version__.split(".")[0]) >= 2:
+        # 1.16 can be imported then, and its first run ends the process
+        raise SuperresError(f"onnxruntime {onnxruntime.__version__} is too old. {cure}")
+    return onnxruntime
 
 
 def _providers(provider: str, available: list[str]) -> list[str]:
