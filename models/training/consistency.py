@@ -43,7 +43,7 @@ def ridge_inverse(response: np.ndarray, taps: int = INVERSE_TAPS, ridge: float =
     return np.linalg.solve(matrix.T @ matrix + ridge * np.eye(taps), matrix.T @ delta)
 
 
-class _Separable(nn.Module):
+class Separable(nn.Module):
     """A fixed separable filter per channel, first along y, then along x (zero padding).
 
     Args:
@@ -85,10 +85,10 @@ class BandGroup(nn.Module):
         response = np.stack([coarse_response(band, factor) for band in bands])
         inverse = np.stack([ridge_inverse(row) for row in response])
         cubic = np.repeat(cubic_taps(factor)[None], len(bands), axis=0)
-        self.up = _Separable(cubic)
-        self.blur = _Separable(response[:, None])
-        self.restore = _Separable(inverse[:, None])
-        self.down = _Separable(np.stack([psf(band.mtf, factor) for band in bands])[:, None], stride=factor)
+        self.up = Separable(cubic)
+        self.blur = Separable(response[:, None])
+        self.restore = Separable(inverse[:, None])
+        self.down = Separable(np.stack([psf(band.mtf, factor) for band in bands])[:, None], stride=factor)
 
     def base(self, x: Tensor) -> Tensor:
         """The layer without detail: the deconvolved bicubic image of ``x`` ``(n, bands, y, x)``."""

@@ -19,7 +19,8 @@ from openeo_superres.evaluate import Image, wald_pair
 from openeo_superres.sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
 from openeo_superres.udf import load_model
 
-from .networks import SCALE, SuperResolver, build
+from .layers import SCALE
+from .networks import SuperResolver, build
 
 OPSET = 17
 IR_VERSION = 8
@@ -41,13 +42,19 @@ def load_average(name: str, checkpoint: Path | None) -> SuperResolver:
     if checkpoint is not None:
         tensors = load_file(checkpoint)
         weights = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        learnt = learnt_names(model)
         try:
-            model.load_state_dict({k: v.half().float() for k, v in weights.items()})
+            model.load_state_dict({k: v.half().float() if k in learnt else v for k, v in weights.items()})
         except RuntimeError as error:
             raise ValueError(f"{checkpoint} does not hold the weights of {name}: {error}") from error
     elif model.parameter_count:
         raise ValueError(f"{name} has {model.parameter_count} parameters to learn: give --checkpoint.")
     return model
+
+
+def learnt_names(model: SuperResolver) -> set[str]:
+    """Names of the parameters that training changes."""
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def to_onnx(model: SuperResolver, name: str, path: Path) -> None:
@@ -67,8 +74,7 @@ def to_onnx(model: SuperResolver, name: str, path: Path) -> None:
             dynamic_axes={"input": {0: "n", 2: "y", 3: "x"}, "output": {0: "n", 2: "fine_y", 3: "fine_x"}},
         )
     proto = onnx.load(path)
-    learnt = {parameter_name for parameter_name, _ in model.named_parameters()}
-    _store_float16(proto.graph, learnt)
+    _store_float16(proto.graph, learnt_names(model))
     facts = {
         "name": name,
         "scale": SCALE,

@@ -11,68 +11,31 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from openeo_superres.sensor import BANDS, BANDS_10M, REFLECTANCE_SCALE
+from openeo_superres.sensor import BANDS, REFLECTANCE_SCALE
 from openeo_superres.udf import ALIGNMENT, FILL_RADIUS
 
+from .carn import Carn
 from .consistency import BandGroup, Consistency
+from .edsr import Edsr
+from .esrgan import Esrgan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCALE = 2
-KNOWN = ("cubic_mtf", "edsr_4x32", "edsr_6x48", "edsr_4x64", "edsr_8x64", "edsr20_4x64")
+SLIDES = (
+    "carn_1x3x64g4sw",
+    "carn_2x3x64g4sw",
+    "carn_3x3x64g4sw",
+    "carn_4x3x64g4sw",
+    "carn_3x3x64g4",
+    "carn_3x3x64g1sw",
+    "esrgan_3x64x32",
+)
+"""The networks of Michel and Kalinicheva, "Building an Operational Shallow Sentinel-2 Single Image
+Super-Resolution Network for EVOLAND Prototypes", SURE-DOS 2024; the layer and its skip are added here."""
+KNOWN = ("cubic_mtf", "edsr_4x32", "edsr_6x48", "edsr_4x64", "edsr_8x64", "edsr20_4x64", *SLIDES)
 """Names that ``describe`` lists; any other size of a family can be built by its name too."""
-
-
-class Residual(nn.Module):
-    """Residual block without batch normalisation (EDSR: Lim et al., CVPRW 2017), LeakyReLU 0.1."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(features, features, 3, padding=1)
-        self.second = nn.Conv2d(features, features, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape ``(n, features, y, x)``."""
-        return x + self.second(F.leaky_relu(self.first(x), 0.1))
-
-
-class Edsr(nn.Module):
-    """Residual blocks on one grid, pixel shuffle at the end; gives the standardised detail at 5 m.
-
-    Args:
-        blocks: Number of residual blocks.
-        features: Width.
-        cell: Size of the grid's cells in 10 m pixels: 1 works on the 10 m grid with replicated 20 m bands, 2
-            on the 20 m grid with the 10 m bands unshuffled to channels.
-    """
-
-    def __init__(self, blocks: int, features: int, cell: int = 1) -> None:
-        super().__init__()
-        self.cell = cell
-        self.margin = cell * (2 * blocks + 2)
-        fine = len(BANDS_10M)
-        inputs = fine * cell**2 + len(BANDS) - fine
-        self.entry = nn.Conv2d(inputs, features, 3, padding=1)
-        self.blocks = nn.Sequential(*(Residual(features) for _ in range(blocks)))
-        self.exit = nn.Conv2d(features, len(BANDS) * (SCALE * cell) ** 2, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From ``(n, 10, y, x)`` standardised to ``(n, 10, 2y, 2x)``."""
-        if self.cell > 1:
-            fine = len(BANDS_10M)
-            x = torch.cat(
-                [
-                    F.pixel_unshuffle(x[:, :fine], self.cell),
-                    x[:, fine:, :: self.cell, :: self.cell],
-                ],
-                dim=1,
-            )
-        return F.pixel_shuffle(self.exit(self.blocks(self.entry(x))), SCALE * self.cell)
 
 
 class SuperResolver(nn.Module):
@@ -92,7 +55,7 @@ class SuperResolver(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Learnt parameters (fixed filters are buffers and don't count)."""
+        """Parameters of the network (fixed filters are buffers and don't count)."""
         return sum(p.numel() for p in self.parameters())
 
     @property
@@ -110,10 +73,15 @@ class SuperResolver(nn.Module):
         return self.consistency(x, self.network((x - self.mean) / self.std) * self.std)
 
 
+_N = r"([1-9]\d*)"
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
-    r"edsr_([1-9]\d*)x([1-9]\d*)": lambda blocks, features: Edsr(blocks, features, cell=1),
-    r"edsr20_([1-9]\d*)x([1-9]\d*)": lambda blocks, features: Edsr(blocks, features, cell=2),
+    rf"edsr_{_N}x{_N}": lambda *sizes: Edsr(*sizes, cell=1),
+    rf"edsr20_{_N}x{_N}": lambda *sizes: Edsr(*sizes, cell=2),
+    rf"carn_{_N}x{_N}x{_N}g{_N}": lambda *sizes: Carn(*sizes, shared=False),
+    rf"carn_{_N}x{_N}x{_N}g{_N}sw": lambda *sizes: Carn(*sizes, shared=True),
+    rf"esrgan_{_N}x{_N}x{_N}": Esrgan,
 }
+"""Pattern of a family's names -> what builds a network from the numbers in its name."""
 
 
 def build(name: str) -> SuperResolver:

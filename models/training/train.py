@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,18 @@ class Recipe:
     """The weight over the last ``settling`` of the steps, which brings the error down again."""
     settling: float = 0.15
     seed: int = 0
+    schedule: str = "cosine"
+    """Of the rate, after the warm-up: ``cosine`` falls until the last step, ``constant`` only over the last
+    ``settling`` of the steps, linearly (Hägele et al., NeurIPS 2024). So a long training need not know its
+    length: it starts with more steps than it will get, and ends when it is resumed with fewer."""
+    precision: str = "float32"
+    """Of the network's convolutions; weights, layer and average stay float32. On a processor with
+    AVX512-BF16, a step of carn_3x3x64g4sw in ``bfloat16`` takes half the time."""
+
+    @property
+    def settles(self) -> float:
+        """First step of the last part."""
+        return (1 - self.settling) * self.steps
 
 
 def loss_of(model: SuperResolver, pair: degradation.Pair, consistency: float = 0.0) -> Tensor:
@@ -91,12 +103,13 @@ def _l1(
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then cosine down to ``final_rate`` of the rate."""
+    """Linear warm-up, then down to ``final_rate`` of the rate, as the recipe's schedule says."""
     if step < recipe.warmup:
         return recipe.rate * (step + 1) / recipe.warmup
-    progress = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
-    low = recipe.final_rate
-    return recipe.rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+    begin = recipe.warmup if recipe.schedule == "cosine" else max(recipe.warmup, recipe.settles)
+    progress = min(1.0, max(0.0, (step - begin) / max(1, recipe.steps - begin)))
+    falling = 0.5 * (1 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1 - progress
+    return recipe.rate * (recipe.final_rate + (1 - recipe.final_rate) * falling)
 
 
 class Training:
@@ -117,6 +130,9 @@ class Training:
         self.model = build(recipe.name)
         if not self.model.parameter_count:
             raise ValueError(f"{recipe.name} has nothing to learn: export it as it is.")
+        if recipe.precision == "bfloat16":
+            network = self.model.network
+            network.forward = torch.autocast("cpu", torch.bfloat16)(network.forward)
         self.average = build(recipe.name)
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = Optimiser(self.model)
@@ -129,7 +145,7 @@ class Training:
         quarter = generator.random() < recipe.quarter
         size = 2 * recipe.crop if quarter else recipe.crop
         pair = degradation.wald_pair(*self.crops.draw(recipe.batch, size), 4 if quarter else 2, generator)
-        settles = self.step >= (1 - recipe.settling) * recipe.steps
+        settles = self.step >= recipe.settles
         loss = loss_of(self.model, pair, recipe.final_consistency if settles else recipe.consistency)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -159,17 +175,17 @@ class Training:
         part.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, whole or as :mod:`training.shrink` leaves it.
 
         Raises:
             ValueError: If it was made with another recipe.
         """
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
-            theirs, ours = ({**recipe, "steps": None} for recipe in (state["recipe"], asdict(self.recipe)))
-            if theirs != ours:
+            theirs = Recipe(**state["recipe"])
+            if replace(theirs, steps=self.recipe.steps) != self.recipe:
                 raise ValueError(
-                    f"{path} was made with {state['recipe']}, now {asdict(self.recipe)} is asked: "
+                    f"{path} was made with {asdict(theirs)}, now {asdict(self.recipe)} is asked: "
                     "use the same options (but --steps), or another --output."
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -177,9 +193,11 @@ class Training:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.model.load_state_dict(part("model."))
-        self.average.load_state_dict(part("average."))
-        self.optimiser.load(part("optimiser."))
+        average = part("average.")
+        self.average.load_state_dict(average)
+        self.model.load_state_dict(part("model.") or average)
+        if momentum := part("optimiser."):
+            self.optimiser.load(momentum)
         self.step = state["step"]
         self.crops.generator.bit_generator.state = state["generator"]
 
@@ -223,6 +241,8 @@ def main() -> None:
     parser.add_argument("--steps", type=positive(int), default=8_800)
     parser.add_argument("--batch", type=positive(int), default=16)
     parser.add_argument("--rate", type=positive(float), default=2e-3)
+    parser.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="of the rate")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=positive(int), default=os.cpu_count())
     parser.add_argument(
@@ -232,9 +252,8 @@ def main() -> None:
     if arguments.data is None:
         parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
     torch.set_num_threads(arguments.threads)
-    recipe = Recipe(
-        arguments.name, arguments.steps, arguments.batch, rate=arguments.rate, seed=arguments.seed
-    )
+    options = {key: getattr(arguments, key) for key in ("rate", "seed", "schedule", "precision")}
+    recipe = Recipe(arguments.name, arguments.steps, arguments.batch, **options)
     output = arguments.output or Path("runs") / arguments.name
     checkpoint = output / "checkpoint.safetensors"
     try:
