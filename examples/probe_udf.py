@@ -11,8 +11,8 @@ import numpy as np
 import xarray
 from openeo.udf import XarrayDataCube
 
-ODD = {-1: "missing", -2: "not importable"}
-"""What stands for onnxruntime's major version where there is none."""
+ODD = {-1: "missing", -2: "not importable", -3: "too old for this numpy"}
+"""What stands for onnxruntime's major version where it is of no use."""
 
 
 def numbers(version: str) -> list[int]:
@@ -29,15 +29,15 @@ def versions(pixel: list[int]) -> dict[str, str]:
 
 
 def onnxruntime_version() -> list[int]:
-    """Of the one in the image or in the folder of a job's archive, if it can be imported."""
+    """Of the one in the image or in the folder of a job's archive."""
     sys.path.append("onnx_deps")
     try:
         import onnxruntime  # noqa: PLC0415
-    except ModuleNotFoundError:
-        return [-1, 0]
-    except (ImportError, AttributeError):
-        return [-2, 0]
-    return numbers(onnxruntime.__version__)
+    except (ImportError, AttributeError) as error:
+        return [-1 if getattr(error, "name", None) == "onnxruntime" else -2, 0]
+    found = numbers(onnxruntime.__version__)
+    # these can be imported, and crash when they run
+    return [-3, 0] if found < [1, 1900] and numbers(np.__version__) >= [2, 0] else found
 
 
 def apply_datacube(cube: XarrayDataCube, context: dict) -> XarrayDataCube:  # noqa: ARG001

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from openeo.udf import UdfData, XarrayDataCube, run_udf_code
+from pyproj import Transformer
 
 from openeo_superres import job_options
 from openeo_superres.udf import unpack_weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted({*EXAMPLES.glob("*.py")} - {EXAMPLES / "make_sample.py"})
+RUNNABLE = [path for path in SCRIPTS if path.stem not in {"connection", "probe_udf"}]
 
-# ---- the entry for the APEx catalogue
 
-APEX = EXAMPLES / "apex"
-PROVIDER = APEX / "algorithm_catalog" / "PLACEHOLDER_PROVIDER"
-SERVICE = PROVIDER / "sentinel2_superresolution"
-UDP = SERVICE / "openeo_udp" / "sentinel2_superresolution.json"
-RECORD = SERVICE / "records" / "sentinel2_superresolution.json"
-SCENARIOS = SERVICE / "benchmark_scenarios" / "sentinel2_superresolution.json"
-CORE = "http://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"
-RAW = "https://raw.githubusercontent.com/ESA-APEx/apex_algorithms/refs/heads/main/"
+def name(path: Path) -> str:
+    return path.stem
 
 
 def load(path: Path):
@@ -35,6 +38,135 @@ def load_module(path: Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def run(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=name)
+def test_example_is_short(script):
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("script", RUNNABLE, ids=name)
+def test_example_says_what_it_does(script):
+    done = run(script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).splitlines()[0] in done.stdout
+
+
+def test_readme_names_every_example():
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for path in EXAMPLES.iterdir():
+        assert path.name == "README.md" or path.name.startswith((".", "__")) or f"`{path.name}" in text
+
+
+@pytest.mark.parametrize("name", ["areas.geojson", "parcels.geojson", "notebooks/openeo/aoi/village.geojson"])
+def test_areas_are_in_the_sample(name):
+    to_utm = Transformer.from_crs(4326, 32618, always_xy=True)
+    for feature in load(EXAMPLES / name)["features"]:
+        assert feature["properties"]["name"]
+        for ring in feature["geometry"]["coordinates"]:
+            assert ring[0] == ring[-1]
+            # counterclockwise, as GeoJSON asks
+            assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
+            x, y = to_utm.transform(*zip(*ring, strict=True))
+            assert 435_740 < min(x) < max(x) < 440_860
+            assert 4_160_000 < min(y) < max(y) < 4_165_120
+
+
+# ---- the probe
+
+
+@pytest.fixture
+def probe_udf():
+    return load_module(EXAMPLES / "probe_udf.py")
+
+
+@pytest.mark.parametrize("dims", [("bands", "y", "x"), ("t", "bands", "y", "x")])
+def test_probe_tells_versions_through_pixels(probe_udf, dims, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    shape = [{"t": 2, "bands": 10}.get(dim, 4) for dim in dims]
+    cube = xr.DataArray(np.full(shape, np.nan, np.float32), dims=dims)
+    data = UdfData(datacube_list=[XarrayDataCube(cube)], user_context={})
+    code = Path(probe_udf.__file__).read_text(encoding="utf-8")
+    [result] = run_udf_code(code, data).get_datacube_list()
+    array = result.get_array()
+    assert (array.dims, array.shape, array.dtype) == (cube.dims, cube.shape, np.float32)
+    pixel = array.isel({dim: 1 for dim in dims if dim != "bands"}).to_numpy().astype(int).tolist()
+    found = probe_udf.versions(pixel)
+    assert found["Python"] == ".".join(map(str, sys.version_info[:3]))
+    assert np.__version__.startswith(found["numpy"])
+    assert re.fullmatch(r"1\.\d+\.\d+", found["onnxruntime"])
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("", "missing"),
+        ("import onnxruntime.another_python", "not importable"),
+        ("raise AttributeError('_ARRAY_API not found')", "not importable"),
+        ("__version__ = '1.16.3'", "too old for this numpy"),
+        ("__version__ = '1.20.1'", "1.20.1"),
+    ],
+)
+def test_probe_tells_why_an_onnxruntime_is_of_no_use(probe_udf, tmp_path, monkeypatch, module, expected):
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    if module:
+        (tmp_path / "onnxruntime.py").write_text(module)
+    importlib.invalidate_caches()
+    assert probe_udf.versions([0] * 8 + probe_udf.onnxruntime_version())["onnxruntime"] == expected
+    sys.modules.pop("onnxruntime", None)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"job": "1.20.1", "job with the archive": "1.20.1"}, "onnxruntime=None"),
+        ({"job": "missing", "job with the archive": "1.20.1"}, "onnxruntime='https://a.test/b.zip'"),
+        ({"job": "missing", "job with the archive": "too old for this numpy"}, "'openeo-superres bundle'"),
+        ({"call": "1.20.1"}, "'openeo-superres bundle'"),
+        ({}, "'openeo-superres bundle'"),
+    ],
+)
+def test_probe_says_which_archive_fits(monkeypatch, found, expected):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    verdict = load_module(EXAMPLES / "probe_backend.py").verdict
+    there = {way: {"Python": "3.11.7", "onnxruntime": version} for way, version in found.items()}
+    assert expected in verdict(there, "https://a.test/b.zip")
+
+
+# ---- the notebook
+
+NOTEBOOKS = EXAMPLES / "notebooks" / "openeo"
+
+
+def test_notebook_keeps_the_conventions():
+    listed = (NOTEBOOKS / ".tests").read_text(encoding="utf-8").split()
+    assert listed == [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    for entry in listed:
+        notebook = load(NOTEBOOKS / entry)
+        # the folder is named after the kernel
+        assert notebook["metadata"]["kernelspec"]["name"] == NOTEBOOKS.name == "openeo"
+        assert notebook["cells"][0]["source"][0].startswith("# ")
+        for cell in notebook["cells"]:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+
+
+# ---- the entry for the APEx catalogue
+
+APEX = EXAMPLES / "apex"
+PROVIDER = APEX / "algorithm_catalog" / "PLACEHOLDER_PROVIDER"
+SERVICE = PROVIDER / "sentinel2_superresolution"
+UDP = SERVICE / "openeo_udp" / "sentinel2_superresolution.json"
+RECORD = SERVICE / "records" / "sentinel2_superresolution.json"
+SCENARIOS = SERVICE / "benchmark_scenarios" / "sentinel2_superresolution.json"
+CORE = "http://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"
+RAW = "https://raw.githubusercontent.com/ESA-APEx/apex_algorithms/refs/heads/main/"
 
 
 def node(process: dict, process_id: str) -> dict:
@@ -138,13 +270,8 @@ def test_placeholders_are_told_in_one_place():
     }
 
 
-def run(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_filled_in_entry_has_no_placeholder_left(tmp_path):
-    facts = {name: f'"{name.lower()}"' for name in load(APEX / "publisher.json")}
+    facts = {key: f'"{key.lower()}"' for key in load(APEX / "publisher.json")}
     facts["PLACEHOLDER_PROVIDER"] = "somebody"
     (tmp_path / "facts.json").write_text(json.dumps(facts))
     done = run(APEX / "fill.py", tmp_path / "checkout", "--publisher", tmp_path / "facts.json")
