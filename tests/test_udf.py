@@ -458,6 +458,21 @@ def test_memory_beside_the_chunk_is_its_result_and_little_more(image, context):
     assert peak / chunk.nbytes < 3.5
 
 
+def test_too_little_memory_names_the_job_option(image, context, mtf_card, monkeypatch):
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 7.59 MiB")
+
+    chunk = on_fine_grid(image[:, :20, :20])
+    model = mtf_card.open(provider="cpu", threads=1)
+    with mock.patch.object(udf, "fill_nodata", fail), pytest.raises(SuperresError, match="python-memory"):
+        udf.apply_datacube(chunk, context)
+    onnxruntime = importlib.import_module("onnxruntime")
+    said = RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Failed to allocate memory for requested buffer")
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", mock.Mock(side_effect=said))
+    with pytest.raises(SuperresError, match=r"requested buffer.*python-memory"):
+        model.run(np.zeros((1, 10, 20, 20), np.float32))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -40,6 +40,8 @@ UDF = ROOT / "udf" / "openeo_superres" / "udf.py"
 BOX = 64
 STEP = 32
 """Precision of the memory limit in MiB."""
+PATIENCE = 120
+"""Longest time of a process in s."""
 COLUMNS = {
     "chunk s": ("chunk", "{:.3f}"),
     "network s": ("network", "{:.3f}"),
@@ -134,15 +136,19 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 def measure(task: dict[str, Any]) -> dict[str, Any] | None:
     """Run a configuration in a process of its own; None if it fails."""
     command = [sys.executable, __file__, "--work"]
-    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(task), capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:  # numpy's BLAS may wait for memory for ever
+        return None
     if done.returncode and not task["limit"]:
         raise SystemExit(done.stderr)
     return None if done.returncode else json.loads(done.stdout.splitlines()[-1])
 
 
-def least_memory(task: dict[str, Any], works: int) -> int:
-    """Smallest limit in MiB, in steps, under which a configuration works; ``works`` is one that does."""
-    fails = 0
+def least_memory(task: dict[str, Any], fails: int, works: int) -> int:
+    """Smallest limit in MiB, in steps, under which a configuration works; between two, of which one does."""
     while works - fails > STEP:
         middle = (works + fails) // 2
         if measure({**task, "limit": middle, "repeat": 1}):
@@ -228,7 +234,9 @@ def main() -> None:
                 if last == arguments.rounds:
                     figures = {key: statistics.median(r[key] for r in results) for key in results[0]}
                     if arguments.limit:
-                        figures["limit"] = least_memory(task, round(figures["vm"] / STEP + 2) * STEP)
+                        figures["limit"] = least_memory(
+                            task, int(figures["rss"]), int(figures["vm"]) + 2 * STEP
+                        )
                     results[:] = [figures]
                     cells = [form.format(figures.get(key, 0)) for key, form in COLUMNS.values()]
                     print(

@@ -41,6 +41,7 @@ ENOUGH_NUMBERS = 1000
 """Fewer numbers than this can't tell reflectance from DN of something dark."""
 CACHE = "_openeo_superres_models"
 """Name of the module that keeps opened models."""
+MORE_MEMORY = "On a back-end, raise the job option 'python-memory', or take chunks of a smaller size."
 DEPENDENCIES = "onnx_deps"
 """Folder that back-ends unpack onnxruntime to, beside the working directory."""
 
@@ -145,7 +146,8 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
         try:
             result: np.ndarray = session.run([target], {source: image})[0]
         except Exception as error:
-            raise SuperresError(f"Model {name} failed on an input of {image.shape}: {error}") from error
+            cure = f" {MORE_MEMORY}" if "alloc" in str(error) else ""
+            raise SuperresError(f"Model {name} failed on an input of {image.shape}: {error}{cure}") from error
         return result
 
     return Model(name, scale, margin, bands, fill, run)
@@ -701,4 +703,7 @@ def apply_datacube(cube: XarrayDataCube, context: dict) -> XarrayDataCube:  # ty
     The annotation suits both runtimes, "Python" and "Python-Jep"; either kind of cube is accepted.
     """
     array: Any = cube.get_array() if hasattr(cube, "get_array") else cube
-    return XarrayDataCube(superresolve_cube(array, Context.parse(context)))
+    try:
+        return XarrayDataCube(superresolve_cube(array, Context.parse(context)))
+    except MemoryError as error:
+        raise SuperresError(f"Out of memory on a chunk of {array.shape}: {error}. {MORE_MEMORY}") from error
