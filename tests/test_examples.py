@@ -186,9 +186,7 @@ def test_committed_process_is_what_its_generator_writes():
     assert pop_weights(committed) == pop_weights(generated)
     # a comparison in the assertion would print half a megabyte
     stale = committed != generated
-    assert not stale, (
-        f"The UDF or the model changed: python {Path(generate.__file__).relative_to(EXAMPLES.parent)}"
-    )
+    assert not stale, f"UDF or model changed: python {Path(generate.__file__).relative_to(EXAMPLES.parent)}"
 
 
 def test_process_keeps_the_rules():
