@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | train-setup
+# make setup | demo | test | lint | train-setup | backend-setup | backend | test-backend
 # Another interpreter: make PYTHON=python3.12 setup
 
 PYTHON ?= python3
@@ -10,18 +10,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.setup
 TRAIN_SETUP := $(VENV)/.train-setup
 
+# The back-end of the tests has an environment of its own: other versions, and not this package.
+BACKEND := .venv-backend
+BACKEND_SETUP := $(BACKEND)/.setup
+
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup demo test lint
+.PHONY: setup train-setup demo test lint backend-setup backend test-backend
 
 setup: $(SETUP)
 
 train-setup: $(TRAIN_SETUP)
 
+backend-setup: $(BACKEND_SETUP)
+
 # Debian's python3 without python3-venv has no ensurepip: the system's pip then fills the environment.
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV) || { \
-		$(PYTHON) -m venv --clear --without-pip $(VENV) && \
-		$(PYTHON) -m pip --python $(BIN)/python install pip; }
+$(BIN)/python $(BACKEND)/bin/python:
+	$(PYTHON) -m venv $(@D:/bin=) || { \
+		$(PYTHON) -m venv --clear --without-pip $(@D:/bin=) && \
+		$(PYTHON) -m pip --python $@ install pip; }
 
 $(SETUP): pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV) ..."
@@ -31,6 +37,11 @@ $(SETUP): pyproject.toml | $(BIN)/python
 $(TRAIN_SETUP): $(SETUP)
 	@echo "Adding the training packages to $(VENV) ..."
 	@$(PIP) install -qq --editable '.[train]'
+	@touch $@
+
+$(BACKEND_SETUP): tests/backend/requirements.txt | $(BACKEND)/bin/python
+	@echo "Setting up $(BACKEND) ..."
+	@$(BACKEND)/bin/python -m pip --disable-pip-version-check install -qq --requirement $<
 	@touch $@
 
 demo: $(SETUP)
@@ -43,3 +54,10 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# A back-end to try things on; its first line is its address.
+backend: $(BACKEND_SETUP)
+	PYTHONPATH=tests $(BACKEND)/bin/python -m backend
+
+test-backend: $(SETUP) $(BACKEND_SETUP)
+	$(BIN)/python -m pytest tests/backend -m backend

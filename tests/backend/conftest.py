@@ -1,0 +1,153 @@
+"""A back-end that is started for the tests, in its own environment, and stopped whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openeo
+import pytest
+import rasterio
+import xarray as xr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-backend" / "bin" / "python"
+LOCALHOST = "127.0.0.1"
+BANDS = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]
+EPSG = 32618
+WEST, NORTH, EDGE = 435_740, 4_165_120, 5120
+"""Upper left corner and size of the sample, in metres."""
+CLEAR, CLOUDY = ("2016-08-01", "2016-08-02"), ("2016-08-11", "2016-08-12")
+BOTH = ("2016-08-01", "2016-08-12")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.backend)
+            item.add_marker(pytest.mark.allow_hosts([LOCALHOST]))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running back-end."""
+
+    url: str
+    public: Path
+    """Folder that it serves under /public/."""
+
+    def connect(self) -> openeo.Connection:
+        connection = openeo.connect(self.url)
+        connection.authenticate_basic("test", "test123")
+        return connection
+
+    def publish(self, name: str) -> str:
+        """The address of a file in the public folder."""
+        return f"{self.url}/public/{name}"
+
+
+@contextmanager
+def serving(folder: Path, *options: str | Path) -> Iterator[Server]:
+    """Start a back-end and stop it in the end."""
+    if not PYTHON.exists():
+        pytest.fail("The back-end's environment is missing: make backend-setup")
+    public = folder / "public"
+    public.mkdir()
+    command = [PYTHON, "-m", "backend", "--public", public, *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        url = server.stdout.readline().strip()
+        if not url:
+            pytest.fail(f"The back-end did not start:\n{(folder / 'log').read_text()}")
+        yield Server(url, public)
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A back-end whose image has no onnxruntime."""
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def connection(server: Server) -> openeo.Connection:
+    return server.connect()
+
+
+def extent(left: int = 0, top: int = 0, width: int = 60, height: int = 50) -> dict[str, Any]:
+    """A bounding box in 10 m pixels of the sample."""
+    west, north = WEST + 10 * left, NORTH - 10 * top
+    bounds = {"west": west, "south": north - 10 * height, "east": west + 10 * width, "north": north}
+    return {**bounds, "crs": f"EPSG:{EPSG}"}
+
+
+def pixels(value: int) -> list[dict[str, Any]]:
+    """A size or an overlap."""
+    return [{"dimension": axis, "value": value, "unit": "px"} for axis in ("x", "y")]
+
+
+DAILY = [{"dimension": "t", "value": "P1D"}]
+
+
+def read(path: Path) -> xr.DataArray:
+    """A GeoTIFF as ``(bands, y, x)`` with pixel centres."""
+    with rasterio.open(path) as source:
+        assert source.crs.to_epsg() == EPSG
+        step = source.res[0]
+        x = source.bounds.left + step * (np.arange(source.width) + 0.5)
+        y = source.bounds.top - step * (np.arange(source.height) + 0.5)
+        coords = {"bands": list(source.descriptions), "y": y, "x": x}
+        return xr.DataArray(source.read(), coords, ("bands", "y", "x"))
+
+
+def download(cube: openeo.DataCube, folder: Path, name: str = "result.tif") -> xr.DataArray:
+    """What a synchronous call gives, of one date."""
+    cube.download(folder / name, format="GTiff")
+    return read(folder / name)
+
+
+def finish(job: openeo.BatchJob) -> openeo.BatchJob:
+    """Run a job without printing."""
+    return job.start_and_wait(print=lambda *_: None, max_poll_interval=0.5, show_error_logs=False)
+
+
+def usage(job: openeo.BatchJob) -> list[dict[str, Any]]:
+    """What the job's workers reported."""
+    return [entry["data"] for entry in job.logs() if "model_loads" in (entry.get("data") or {})]
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """An archive of a folder's content."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return target
+
+
+@pytest.fixture(scope="session")
+def java() -> str:
+    found = shutil.which("java")
+    if found is None:
+        pytest.skip("needs Java 17 or newer")
+    return found
