@@ -11,9 +11,8 @@ from pathlib import Path
 import geopandas
 from connection import command_line, connect
 
-from openeo_superres import DEFAULT_MODEL, job_options, superresolve
+from openeo_superres import DEFAULT_MODEL, job_options, load_sentinel2, superresolve
 from openeo_superres.bundle import PUBLIC_ONNXRUNTIME
-from openeo_superres.sensor import BAND_NAMES
 
 CLOUD_SHADOW, CLOUD, DENSE_CLOUD, CIRRUS = 3, 8, 9, 10
 """Classes of SCL, the scene classification of Level-2A."""
@@ -36,7 +35,7 @@ def main() -> None:
     area = {"west": west, "south": south, "east": east, "north": north, "crs": zone.to_epsg()}
 
     # Loaded together, SCL comes on the 10 m grid, too. Masked pixels stay nodata at 5 m.
-    cube = connection.load_collection("SENTINEL2_L2A", area, options.period, [*BAND_NAMES, "SCL"])
+    cube = load_sentinel2(connection, area, options.period, extra_bands=["SCL"])
     scl = cube.band("SCL")
     cube = cube.mask((scl == CLOUD_SHADOW) | (scl == CLOUD) | (scl == DENSE_CLOUD) | (scl == CIRRUS))
 

@@ -104,7 +104,7 @@ def test_graph_of_superresolve(cube, name, options):
 
 def test_graph_in_the_middle_of_another(connection):
     """After cloud masking, before an index; the cloud mask's band does not go to the network."""
-    cube = connection.load_collection("SENTINEL2_L2A", EXTENT, PERIOD, [*BAND_NAMES, "SCL"])
+    cube = load_sentinel2(connection, EXTENT, PERIOD, extra_bands=["SCL"])
     masked = cube.mask(cube.band("SCL") == 9)
     fine = superresolve(masked, "cubic_mtf")
     result = fine.ndvi(nir="B08", red="B04").save_result("GTiff", options=save_options("cubic_mtf"))
@@ -194,7 +194,7 @@ def test_load_sentinel2(connection, collection):
 
 def test_job_options_of_inline_weights():
     assert job_options("cubic_mtf")["udf-dependency-archives"] == [PUBLIC_ONNXRUNTIME]
-    assert job_options("cubic_mtf", onnxruntime=None)["udf-dependency-archives"] == []
+    assert "udf-dependency-archives" not in job_options("cubic_mtf", onnxruntime=None)
 
 
 def test_job_options_name_the_folder_that_the_graph_reads(cube):

@@ -68,7 +68,7 @@ def job_options(
         "executor-memory": "2g",
         "executor-memoryOverhead": "1g",
         "python-memory": "3g",
-        "udf-dependency-archives": archives,
+        "udf-dependency-archives": archives or None,
     }
     options |= {name.replace("_", "-"): value for name, value in overrides.items()}
     return {name: value for name, value in options.items() if value is not None}

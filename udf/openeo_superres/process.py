@@ -43,6 +43,7 @@ def load_sentinel2(
     *,
     collection_id: str = "SENTINEL2_L2A",
     max_cloud_cover: float | None = None,
+    extra_bands: Sequence[str] = (),
 ) -> openeo.DataCube:
     """Load the ten bands as the networks take them: one cube at 10 m, 20 m bands replicated 2 x 2.
 
@@ -55,12 +56,14 @@ def load_sentinel2(
         collection_id: "SENTINEL2_L2A", whose numbers are harmonised DN (reflectance x 10 000, offset
             applied), or "SENTINEL2_L1C", of which that is not known: see ``offset`` of :func:`superresolve`.
         max_cloud_cover: In percent, of whole products; None for all.
+        extra_bands: Further bands to load, such as "SCL" for a cloud mask; :func:`superresolve` drops them.
 
     Returns:
-        A cube with bands B02, B03, B04, B08, B05, B06, B07, B8A, B11 and B12.
+        A cube with bands B02, B03, B04, B08, B05, B06, B07, B8A, B11, B12 and the extra ones.
     """
+    bands = [*BAND_NAMES, *extra_bands]
     return connection.load_collection(
-        collection_id, spatial_extent, temporal_extent, list(BAND_NAMES), max_cloud_cover=max_cloud_cover
+        collection_id, spatial_extent, temporal_extent, bands, max_cloud_cover=max_cloud_cover
     )
 
 
