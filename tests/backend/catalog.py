@@ -48,21 +48,16 @@ class Scene:
     def load(self, names: list[str], params: LoadParameters) -> Layer:
         """A layer of bands on one grid.
 
-        Like the real back-end it covers all that the process graph needs, overlap of neighbourhoods included,
-        and starts there; what the user asked for is cropped in the end. A resampling that follows is done
-        here.
+        It covers what the front-end says, and starts there: the overlap of neighbourhoods is included for
+        collections, but not for foreign items, whose grid the front-end does not know. What the user asked
+        for is cropped in the end. A resampling that follows is done here.
         """
         own = [self.bands[name] for name in names]
         epsg, step = own[0].grid.epsg, min(layer.grid.step for layer in own)
         if resolution := params.target_resolution:
             step = float(resolution[0]) or step
-        extent = params.global_extent or params.spatial_extent
-        if extent:
-            bounds = Bounds.parse(extent, epsg)
-            if not params.global_extent and params.pixel_buffer:
-                bounds = bounds.grown(max(params.pixel_buffer) * step)
-        else:
-            bounds = own[0].grid.bounds
+        extent = params.global_extent
+        bounds = Bounds.parse(extent, epsg) if extent else own[0].grid.bounds
         grid = Grid.covering(bounds, epsg, step)
         method = params.resample_method or "near"
         parts = [layer.onto(grid, method).pixels for layer in own]
@@ -114,14 +109,18 @@ def _cloud(shape: tuple[int, ...]) -> np.ndarray:
     return (y - 0.7 * height) ** 2 + (x - 0.3 * width) ** 2 < (height / 8) ** 2
 
 
-def select_dates(layer: Layer, params: LoadParameters, properties: Mapping[str, Mapping[str, Any]]) -> Layer:
+def select_dates(
+    layer: Layer, params: LoadParameters, properties: Mapping[str, Mapping[str, Any]], env: EvalEnv
+) -> Layer:
     """Keep the dates in the extent whose properties pass the conditions.
 
     Args:
         layer: With dimension t.
-        params: Say the extent and the conditions, which are process graphs of a ``value``.
+        params: Say the extent and the conditions: process graphs of a ``value`` and of the parameters in env.
         properties: By date.
+        env: Of the process graph.
     """
+    parameters = env.collect_parameters()
     times = layer.pixels["t"].to_numpy()
     start, end = params.temporal_extent or (None, None)
     keep = np.ones(len(times), bool)
@@ -132,9 +131,8 @@ def select_dates(layer: Layer, params: LoadParameters, properties: Mapping[str, 
     for name, condition in (params.properties or {}).items():
         for index, time in enumerate(times):
             value = properties.get(str(time)[:10], {}).get(name)
-            keep[index] &= value is not None and callback.evaluate(
-                condition["process_graph"], {"value": value}
-            )
+            graph = condition["process_graph"]
+            keep[index] &= value is not None and callback.evaluate(graph, {**parameters, "value": value})
     if not keep.any():
         raise OpenEOApiException(
             "There is no data available for the given extents.", code="NoDataAvailable", status_code=400
@@ -184,7 +182,7 @@ class Catalog(CollectionCatalog):
             },
         }
 
-    def load_collection(self, collection_id: str, load_params: LoadParameters, env: EvalEnv) -> Cube:  # noqa: ARG002
+    def load_collection(self, collection_id: str, load_params: LoadParameters, env: EvalEnv) -> Cube:
         """See openeo-driver."""
         metadata = CollectionMetadata(self.get_collection_metadata(collection_id))
         names = list(load_params.bands or metadata.band_names)
@@ -192,7 +190,7 @@ class Catalog(CollectionCatalog):
             raise OpenEOApiException(f"Unknown bands {unknown}; there are {metadata.band_names}.")
         layer = self._scene.load(names, load_params)
         covers = {date: {"eo:cloud_cover": cover} for date, cover in CLOUD_COVER.items()}
-        layer = select_dates(layer, load_params, covers)
+        layer = select_dates(layer, load_params, covers, env)
         cube = Cube(layer, metadata.filter_bands(names).resample_spatial(layer.grid.step))
         # the front-end leaves a mask that directly follows to the loading
         return cube.mask(load_params.data_mask) if load_params.data_mask else cube

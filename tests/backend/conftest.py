@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ import openeo
 import pytest
 import rasterio
 import xarray as xr
+
+from openeo_superres.bundle import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +98,20 @@ def connection(server: Server) -> openeo.Connection:
     return server.connect()
 
 
-def extent(left: int = 0, top: int = 0, width: int = 60, height: int = 50) -> dict[str, Any]:
+@pytest.fixture(scope="session")
+def onnxruntime_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """onnxruntime for the back-end's Python."""
+    return bundle(tmp_path_factory.mktemp("archives"), "cubic_mtf").onnxruntime.path
+
+
+@pytest.fixture(scope="session")
+def equipped(tmp_path_factory: pytest.TempPathFactory, onnxruntime_archive: Path) -> Iterator[Server]:
+    """A back-end whose image has onnxruntime, so that synchronous calls find it."""
+    with serving(tmp_path_factory.mktemp("equipped"), "--onnxruntime", onnxruntime_archive) as running:
+        yield running
+
+
+def extent(left: float = 0, top: float = 0, width: int = 60, height: int = 50) -> dict[str, Any]:
     """A bounding box in 10 m pixels of the sample."""
     west, north = WEST + 10 * left, NORTH - 10 * top
     bounds = {"west": west, "south": north - 10 * height, "east": west + 10 * width, "north": north}
@@ -143,6 +159,29 @@ def pack(folder: Path, target: Path) -> Path:
         for path in sorted(folder.rglob("*")):
             archive.write(path, path.relative_to(folder))
     return target
+
+
+def publish_item(server: Server) -> str:
+    """The sample as a STAC item beside its files."""
+    assets = {}
+    for name, bands in (("virginia_10m.tif", BANDS[:4]), ("virginia_20m.tif", BANDS[4:])):
+        shutil.copy(ROOT / "examples" / "data" / name, server.public / name)
+        listed = [{"name": band} for band in bands]
+        assets[name] = {"href": name, "type": "image/tiff; application=geotiff", "eo:bands": listed}
+    west, south, east, north = -75.728273, 37.584815, -75.669837, 37.631305
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    item = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "sample",
+        "properties": {"datetime": "2016-08-01T00:00:00Z", "proj:epsg": EPSG, "eo:cloud_cover": 3.0},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [west, south, east, north],
+        "links": [],
+        "assets": assets,
+    }
+    (server.public / "item.json").write_text(json.dumps(item))
+    return server.publish("item.json")
 
 
 @pytest.fixture(scope="session")

@@ -38,12 +38,6 @@ class Bounds(NamedTuple):
         high = (min(a, b) for a, b in zip(self[2:], other[2:], strict=True))
         return Bounds(*low, *high)
 
-    def grown(self, distance: float) -> Bounds:
-        """The same with a border."""
-        return Bounds(
-            self.west - distance, self.south - distance, self.east + distance, self.north + distance
-        )
-
 
 @dataclass(frozen=True)
 class Grid:

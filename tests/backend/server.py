@@ -64,8 +64,8 @@ class Backend(OpenEoBackendImplementation):
         output = {"GTiff": {**raster, "title": "GeoTIFF"}, "netCDF": raster, "JSON": raster}
         return {"input": {}, "output": output}
 
-    def load_stac(self, url: str, load_params: LoadParameters, env: EvalEnv) -> Cube:  # noqa: ARG002
-        return load_stac(url, load_params)
+    def load_stac(self, url: str, load_params: LoadParameters, env: EvalEnv) -> Cube:
+        return load_stac(url, load_params, env)
 
 
 def _start_processes(options: dict[str, Any], folder: Path, *, image: Path | None) -> Executor:

@@ -18,14 +18,16 @@ from .layer import Grid, Layer
 
 if TYPE_CHECKING:
     from openeo_driver.backend import LoadParameters
+    from openeo_driver.utils import EvalEnv
 
 
-def load_stac(url: str, params: LoadParameters) -> Cube:
+def load_stac(url: str, params: LoadParameters, env: EvalEnv) -> Cube:
     """Load an item, or the items that a collection links to.
 
     Args:
         url: Of the item or collection. Bands are assets, by "eo:bands", "bands" or the asset's key.
         params: What of it.
+        env: Of the process graph.
     """
     items = _items(url)
     dates = {item["properties"]["datetime"][:10]: item["properties"] for item in items}
@@ -37,7 +39,7 @@ def load_stac(url: str, params: LoadParameters) -> Cube:
     if unknown := [name for name in names if name not in found]:
         raise OpenEOApiException(f"Unknown bands {unknown}; the items of {url} have {[*found]}.")
     scene = Scene({name: _layer(found[name]) for name in names})
-    layer = select_dates(scene.load(names, params), params, dates)
+    layer = select_dates(scene.load(names, params), params, dates, env)
     dimensions = [
         SpatialDimension("x", [None, None], crs=layer.grid.epsg, step=layer.grid.step),
         SpatialDimension("y", [None, None], crs=layer.grid.epsg, step=layer.grid.step),

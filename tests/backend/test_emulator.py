@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +21,7 @@ from .conftest import (
     CLOUDY,
     DAILY,
     EDGE,
-    EPSG,
     NORTH,
-    ROOT,
     WEST,
     Server,
     download,
@@ -32,7 +29,7 @@ from .conftest import (
     finish,
     pack,
     pixels,
-    read,
+    publish_item,
     usage,
 )
 
@@ -435,48 +432,3 @@ class TestServices:
         (server.public / "hello.txt").write_text("hello")
         assert requests.get(server.publish("hello.txt"), timeout=5).text == "hello"
         assert requests.get(server.publish("../config.py"), timeout=5).status_code == 404
-
-
-def publish_item(server: Server) -> str:
-    """The sample as a STAC item beside its files."""
-    assets = {}
-    for name, bands in (("virginia_10m.tif", BANDS[:4]), ("virginia_20m.tif", BANDS[4:])):
-        shutil.copy(ROOT / "examples" / "data" / name, server.public / name)
-        listed = [{"name": band} for band in bands]
-        assets[name] = {"href": name, "type": "image/tiff; application=geotiff", "eo:bands": listed}
-    west, south, east, north = -75.728273, 37.584815, -75.669837, 37.631305
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    item = {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": "sample",
-        "properties": {"datetime": "2016-08-01T00:00:00Z", "proj:epsg": EPSG, "eo:cloud_cover": 3.0},
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [west, south, east, north],
-        "links": [],
-        "assets": assets,
-    }
-    (server.public / "item.json").write_text(json.dumps(item))
-    return server.publish("item.json")
-
-
-@pytest.mark.spark
-def test_spark(java, tmp_path) -> None:  # noqa: ARG001
-    """The same through real workers of PySpark, which fetch archives and limit memory themselves."""
-    from .conftest import serving  # noqa: PLC0415
-
-    with serving(tmp_path, "--executor", "spark") as server:
-        connection = server.connect()
-        (tmp_path / "content").mkdir()
-        (tmp_path / "content" / "answer.py").write_text("VALUE = 42\n")
-        pack(tmp_path / "content", server.public / "answer.zip")
-        code = IDENTITY.replace(
-            "    return", "    import sys\n    sys.path.append('deps')\n    import answer\n    return"
-        )
-        options = {"udf-dependency-archives": [f"{server.publish('answer.zip')}#deps"], "python-memory": "2g"}
-        cube = load(connection, extent(100, 100, 120, 120))
-        job = finish(run(cube, code).create_job(out_format="GTiff", job_options=options))
-        [path] = [p for p in job.get_results().download_files(tmp_path) if p.suffix == ".tif"]
-        np.testing.assert_array_equal(read(path), download(cube, tmp_path))
-        assert sum(worker["chunks"] for worker in usage(job)) == 16
-        assert len(usage(job)) == 2
