@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from werkzeug.serving import make_server
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--public", type=Path, help="folder to serve under /public/")
     parser.add_argument("--onnxruntime", type=Path, help="archive of it, for an image that has it")
     parser.add_argument("--executor", choices=["process", "spark"], default="process", help="of batch jobs")
+    parser.add_argument("--attached", action="store_true", help="stop when stdin is closed")
     parser.add_argument("--verbose", action="store_true", help="log to stderr")
     options = parser.parse_args()
 
@@ -34,6 +36,8 @@ def main() -> None:
     from .server import Backend, application  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    if options.attached:
+        threading.Thread(target=_stop_at_end_of_stdin, daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="openeo-backend-") as folder:
         backend = Backend(
             data=options.data,
@@ -57,6 +61,12 @@ def main() -> None:
             pass
         finally:
             backend.executor.close()
+
+
+def _stop_at_end_of_stdin() -> None:
+    """Whoever started this may be killed: then nobody else stops it."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

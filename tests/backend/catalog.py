@@ -1,8 +1,8 @@
-"""The collections: the repository's sample scene as Sentinel-2 Level-2A and Level-1C, at two dates."""
+"""The collections: the repository's sample scene as Sentinel-2 Level-2A and (moved) Level-1C at two dates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CLEAR, CLOUDY = "2016-08-01", "2016-08-11"
 """Dates, which the sample does not have: they are made up."""
 CLOUD_COVER = {CLEAR: 3.0, CLOUDY: 48.0}
+NORTHWARD = 4_240_000.0
+"""Metres that SENTINEL2_L1C lies north of the sample: float32 can't hold the centres of 5 m pixels there."""
 COMMON_NAMES = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
 UTM = {
     "$schema": "https://proj.org/schemas/v0.2/projjson.schema.json",
@@ -65,6 +67,14 @@ class Scene:
         crop = Bounds.parse(params.spatial_extent, epsg) if params.spatial_extent else None
         return Layer(pixels.transpose("t", "bands", "y", "x"), grid, crop)
 
+    def moved(self, northward: float) -> Scene:
+        """The same pixels elsewhere."""
+        bands = {}
+        for name, layer in self.bands.items():
+            grid = replace(layer.grid, north=layer.grid.north + northward)
+            bands[name] = Layer(layer.pixels.assign_coords(y=grid.y), grid)
+        return Scene(bands)
+
 
 @lru_cache(maxsize=1)
 def sample(folder: Path) -> Scene:
@@ -97,7 +107,7 @@ def _second(image: np.ndarray, resolution: int) -> np.ndarray:
     # at 10 m the hole starts and ends within cells of 20 m
     rows, columns = (slice(201, 232), slice(300, 347)) if fine else (slice(100, 116), slice(150, 174))
     result[rows, columns] = np.nan
-    # and a band that misses a corner, as at a swath's edge
+    # and a corner, as at a swath's edge
     result[: 40 if fine else 20, : 60 if fine else 30] = np.nan
     return result
 
@@ -144,13 +154,15 @@ class Catalog(CollectionCatalog):
     """Collections over the sample of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._scene = sample(folder)
-        spectral = [name for name in self._scene.bands if name != "SCL"]
-        levels = {"SENTINEL2_L2A": [*spectral, "SCL"], "SENTINEL2_L1C": spectral}
-        super().__init__([self._describe(name, bands) for name, bands in levels.items()])
+        scene = sample(folder)
+        spectral = Scene({name: layer for name, layer in scene.bands.items() if name != "SCL"})
+        self._scenes = {"SENTINEL2_L2A": scene, "SENTINEL2_L1C": spectral.moved(NORTHWARD)}
+        super().__init__([self._describe(name) for name in self._scenes])
 
-    def _describe(self, name: str, bands: list[str]) -> dict[str, Any]:
-        grid = self._scene.bands["B02"].grid
+    def _describe(self, name: str) -> dict[str, Any]:
+        scene = self._scenes[name]
+        bands = [*scene.bands]
+        grid = scene.bands["B02"].grid
         to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
         box = to_degrees.transform_bounds(*grid.bounds)
         west, south, east, north = (round(value, 6) for value in box)
@@ -174,7 +186,7 @@ class Catalog(CollectionCatalog):
                     {
                         "name": band,
                         "common_name": COMMON_NAMES.get(band, band),
-                        "gsd": self._scene.bands[band].grid.step,
+                        "gsd": scene.bands[band].grid.step,
                     }
                     for band in bands
                 ],
@@ -188,7 +200,7 @@ class Catalog(CollectionCatalog):
         names = list(load_params.bands or metadata.band_names)
         if unknown := [name for name in names if name not in metadata.band_names]:
             raise OpenEOApiException(f"Unknown bands {unknown}; there are {metadata.band_names}.")
-        layer = self._scene.load(names, load_params)
+        layer = self._scenes[collection_id].load(names, load_params)
         covers = {date: {"eo:cloud_cover": cover} for date, cover in CLOUD_COVER.items()}
         layer = select_dates(layer, load_params, covers, env)
         cube = Cube(layer, metadata.filter_bands(names).resample_spatial(layer.grid.step))

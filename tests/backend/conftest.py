@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -30,6 +31,8 @@ BANDS = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]
 EPSG = 32618
 WEST, NORTH, EDGE = 435_740, 4_165_120, 5120
 """Upper left corner and size of the sample, in metres."""
+FAR_NORTH = NORTH + 4_240_000
+"""Where SENTINEL2_L1C starts."""
 CLEAR, CLOUDY = ("2016-08-01", "2016-08-02"), ("2016-08-11", "2016-08-12")
 BOTH = ("2016-08-01", "2016-08-12")
 
@@ -67,10 +70,12 @@ def serving(folder: Path, *options: str | Path) -> Iterator[Server]:
         pytest.fail("The back-end's environment is missing: make backend-setup")
     public = folder / "public"
     public.mkdir()
-    command = [PYTHON, "-m", "backend", "--public", public, *options]
+    command = [PYTHON, "-m", "backend", "--attached", "--public", public, *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        server = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
         url = server.stdout.readline().strip()
         if not url:
@@ -83,6 +88,7 @@ def serving(folder: Path, *options: str | Path) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        server.stdin.close()
         server.stdout.close()
 
 
@@ -111,9 +117,11 @@ def equipped(tmp_path_factory: pytest.TempPathFactory, onnxruntime_archive: Path
         yield running
 
 
-def extent(left: float = 0, top: float = 0, width: int = 60, height: int = 50) -> dict[str, Any]:
-    """A bounding box in 10 m pixels of the sample."""
-    west, north = WEST + 10 * left, NORTH - 10 * top
+def extent(
+    left: float = 0, top: float = 0, width: int = 60, height: int = 50, *, north: float = NORTH
+) -> dict[str, Any]:
+    """A bounding box in 10 m pixels of the sample, or of what starts elsewhere."""
+    west, north = WEST + 10 * left, north - 10 * top
     bounds = {"west": west, "south": north - 10 * height, "east": west + 10 * width, "north": north}
     return {**bounds, "crs": f"EPSG:{EPSG}"}
 
@@ -186,7 +194,10 @@ def publish_item(server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def java() -> str:
+    """A Java that Spark runs on."""
     found = shutil.which("java")
-    if found is None:
+    said = found and subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said or "")
+    if version is None or int(version[1]) < 17:
         pytest.skip("needs Java 17 or newer")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import sys
 import threading
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 PARTITIONS = 6
 """Tasks of a job: more than workers, so that each gets several in turn."""
+BATCH = 64 << 20
+"""Bytes of chunks that are given to Spark at once: they pass through the heap of its driver."""
 ONE_AT_A_TIME = threading.Lock()
 """A process can have one Spark context."""
 
@@ -44,6 +47,8 @@ class SparkExecutor:
     def run(self, udf: dict[str, Any], chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """See :class:`~backend.executor.Executor`."""
         tasks = list(chunks)
+        size = max(len(pickle.dumps(task)) for task in tasks)
+        count = max(2, BATCH // size)
         shared = self._context.broadcast(udf)
 
         def one(chunk: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +56,10 @@ class SparkExecutor:
 
             return worker.run(shared.value, chunk)
 
-        answers = self._context.parallelize(tasks, min(len(tasks), PARTITIONS)).map(one).collect()
+        answers = []
+        for start in range(0, len(tasks), count):
+            batch = tasks[start : start + count]
+            answers += self._context.parallelize(batch, min(len(batch), PARTITIONS)).map(one).collect()
         shared.destroy()
         return [self.report.check(answer) for answer in answers]
 
@@ -79,14 +87,14 @@ def _start(options: dict[str, Any]) -> SparkContext:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.memory": "512m",
-        "spark.executor.memory": "512m",
+        "spark.driver.memory": "1g",
+        "spark.executor.memory": "1g",
         "spark.archives": ",".join(options.get("udf-dependency-archives", [])),
         "spark.files": ",".join(options.get("udf-dependency-files", [])),
     }
     if memory := options.get("python-memory"):
         settings["spark.executor.pyspark.memory"] = memory
-    conf = pyspark.SparkConf().setMaster("local-cluster[2,1,512]").setAppName("openeo-superres")
+    conf = pyspark.SparkConf().setMaster("local-cluster[2,1,1024]").setAppName("openeo-superres")
     context = pyspark.SparkContext(conf=conf.setAll([*settings.items()]))
     context.setLogLevel("ERROR")
     context.addPyFile(str(WORKER))
