@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | train-setup | backend-setup | backend | test-backend
+# make setup | demo | test | lint | train-setup | backend-setup | backend | test-backend | apex
 # Another interpreter: make PYTHON=python3.12 setup
 
 PYTHON ?= python3
@@ -9,19 +9,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The stamps are newer than pyproject.toml once its packages are installed.
 SETUP := $(VENV)/.setup
 TRAIN_SETUP := $(VENV)/.train-setup
+NOTEBOOK_SETUP := $(VENV)/.notebook-setup
 
 # The back-end of the tests has an environment of its own: other versions, and not this package.
 BACKEND := .venv-backend
 BACKEND_SETUP := $(BACKEND)/.setup
 
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup demo test lint backend-setup backend test-backend
+.PHONY: setup train-setup demo test lint backend-setup backend test-backend apex
 
 setup: $(SETUP)
 
 train-setup: $(TRAIN_SETUP)
 
-backend-setup: $(BACKEND_SETUP)
+backend-setup: $(BACKEND_SETUP) $(NOTEBOOK_SETUP)
 
 # Debian's python3 without python3-venv has no ensurepip: the system's pip then fills the environment.
 $(BIN)/python $(BACKEND)/bin/python:
@@ -37,6 +38,11 @@ $(SETUP): pyproject.toml | $(BIN)/python
 $(TRAIN_SETUP): $(SETUP)
 	@echo "Adding the training packages to $(VENV) ..."
 	@$(PIP) install -qq --editable '.[train]'
+	@touch $@
+
+$(NOTEBOOK_SETUP): $(SETUP)
+	@echo "Adding the packages that run the notebook to $(VENV) ..."
+	@$(PIP) install -qq --editable '.[notebook]'
 	@touch $@
 
 $(BACKEND_SETUP): tests/backend/requirements.txt | $(BACKEND)/bin/python
@@ -59,5 +65,9 @@ lint: $(SETUP)
 backend: $(BACKEND_SETUP)
 	PYTHONPATH=tests $(BACKEND)/bin/python -m backend
 
-test-backend: $(SETUP) $(BACKEND_SETUP)
+test-backend: $(NOTEBOOK_SETUP) $(BACKEND_SETUP)
 	$(BIN)/python -m pytest tests/backend -m backend
+
+# The published process holds the UDF and the weights: to be written anew when they, or the job options, change.
+apex: $(SETUP)
+	$(BIN)/python examples/apex/algorithm_catalog/*/sentinel2_superresolution/openeo_udp/generate.py

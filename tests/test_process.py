@@ -245,6 +245,7 @@ def test_save_options_carry_the_tags_of_local_files(tmp_path):
         ({"size": 512.0}, "whole number of 10 m pixels as size"),
         ({"overlap": "26"}, "whole number of 10 m pixels as overlap"),
         ({"mode": "2x"}, "Unknown mode '2x': use 'grid' or 'upscale'"),
+        ({"provider": "tpu"}, "Unknown provider 'tpu'"),
         ({"threads": 0}, "threads 0"),
         ({"offset": "-1000"}, "offset '-1000'"),
         ({"weights": "weights.onnx"}, "URL of an archive"),

@@ -411,6 +411,24 @@ def test_overlap_in_the_context_is_not_computed(image, context, mtf_card):
     assert max(max(shape) for shape in shapes) <= 100 + 1 + 2 * reach + udf.ALIGNMENT
 
 
+@pytest.mark.parametrize("mode", ["grid", "upscale"])
+def test_chunk_of_another_size_than_asked_is_computed_whole(image, context, mtf_card, mode):
+    """A back-end that hands over no overlap at the edges of the data gets no holes there."""
+    size, overlap = 40, mtf_card.margin
+    asked = {**context, "mode": mode, "overlap": overlap, "size": size}
+
+    def prepare(part: np.ndarray) -> xr.DataArray:
+        chunk = on_fine_grid(part)
+        return chunk if mode == "grid" else chunk[:, ::2, ::2]
+
+    whole = size + 2 * overlap
+    padded = execute(prepare(image[:, :whole, :whole]), asked).to_numpy()
+    assert np.isnan(padded[:, : 2 * overlap]).all()
+    assert np.isfinite(padded[:, 2 * overlap : -2 * overlap, 2 * overlap : -2 * overlap]).all()
+    cut = execute(prepare(image[:, overlap:whole, :whole]), asked).to_numpy()
+    assert np.isfinite(cut).all()
+
+
 @pytest.mark.parametrize(("mode", "finer"), [("grid", 1), ("upscale", 2)])
 def test_chunk_of_nodata_needs_no_model(context, mode, finer):
     nowhere = {**context, "mode": mode, "weights": None, "model": "nowhere.onnx"}
@@ -483,6 +501,7 @@ def test_too_little_memory_names_the_job_option(image, context, mtf_card, monkey
         ({"margin": 99}, "says margin 99, the model cubic_mtf has 26"),
         ({"scale": 4}, "says scale 4"),
         ({"overlap": 500}, "none inside an overlap of 500"),
+        ({"size": 0.5}, "size 0.5; expected a whole number from 0 on"),
         ({"overlap": -1}, "overlap -1; expected a whole number from 0 on"),
         ({"threads": "4"}, "threads '4'; expected a whole number from 1 on"),
         ({"bands": None}, "bands None; expected a list of names"),
@@ -494,7 +513,8 @@ def test_too_little_memory_names_the_job_option(image, context, mtf_card, monkey
         ({"weights": None, "model": "nowhere.onnx"}, "udf-dependency-archives"),
     ],
 )
-def test_wrong_context_says_both_sides(image, context, change, message):
+def test_wrong_context_says_both_sides(image, context, monkeypatch, change, message):
+    monkeypatch.setitem(sys.modules, udf.CACHE, types.ModuleType(udf.CACHE))
     chunk = on_fine_grid(image[:, :20, :20])
     with pytest.raises(ValueError, match=message):
         execute(chunk, {**context, **change})

@@ -65,8 +65,10 @@ def job_options(
     if "model" in weights_context(card, weights):
         archives.append(archive_entry(weights, MODELS))
     options: dict[str, Any] = {
+        # of the Java side, as usual for UDFs on tiles
         "executor-memory": "2g",
         "executor-memoryOverhead": "1g",
+        # a worker needs 0.9 GiB of virtual memory; Spark divides this among the workers of an executor
         "python-memory": "3g",
         "udf-dependency-archives": archives or None,
     }

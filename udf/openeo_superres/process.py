@@ -31,7 +31,8 @@ UDF_SOURCE = Path(udf_file)
 RUNTIMES = {"grid": "Python", "upscale": "Python-Jep"}
 """UDF runtime of each mode: only "Python-Jep" lets a UDF change the resolution."""
 DEFAULT_SIZE = 512
-"""Edge of a chunk in 10 m pixels, without overlap: its overlap costs 1.28 times the pixels, 1.6 at 256."""
+"""Edge of a chunk in 10 m pixels, without overlap. With the default model 1.21 times as many pixels are
+computed (at 256: 1.45 times, at 768: 1.14 times) in 0.9 GiB of a worker's virtual memory (0.65, 1.4)."""
 REQUEST_RESERVE = 16 << 10
 """Bytes left for what a request says besides its graph: title, job options, what follows in the graph."""
 
@@ -118,6 +119,7 @@ def superresolve(
         "margin": card.margin,
         "sha256": card.sha256,
         "overlap": overlap,
+        "size": size,
         "offset": offset,
         "provider": provider,
         "threads": threads,

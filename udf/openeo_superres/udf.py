@@ -96,8 +96,7 @@ def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: 
             f"The model's SHA-256 is {found}, expected {sha256}: the weights are damaged or "
             "belong to another version. Fetch them again."
         )
-    cache = _cache()
-    key = f"{sha256} {provider} {threads}"
+    cache, key = _cache(), _key(sha256, provider, threads)
     # threads of one process (dask) wait for the first of them
     with cache.setdefault("lock", threading.Lock()):
         if key not in cache:
@@ -109,6 +108,10 @@ def load_model(weights: bytes, sha256: str, *, provider: str = "auto", threads: 
 def _cache() -> dict[str, Any]:
     """What outlives a chunk: openEO's Jep runtime executes this file anew for each, a real module stays."""
     return vars(sys.modules.setdefault(CACHE, types.ModuleType(CACHE)))
+
+
+def _key(sha256: str, provider: str, threads: int | None) -> str:
+    return f"{sha256} {provider} {threads}"
 
 
 def _open(weights: bytes, provider: str, threads: int | None) -> Model:
@@ -180,9 +183,13 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _providers(provider: str, available: list[str]) -> list[str]:
+def _check_provider(provider: str) -> None:
     if provider not in {"auto", "cpu", "cuda"}:
         raise SuperresError(f"Unknown provider {provider!r}: use 'auto', 'cpu' or 'cuda'.")
+
+
+def _providers(provider: str, available: list[str]) -> list[str]:
+    _check_provider(provider)
     has_cuda = "CUDAExecutionProvider" in available
     if provider == "cuda" and not has_cuda:
         warnings.warn(
@@ -453,6 +460,8 @@ class Context:
     """The ONNX file itself, as :func:`pack_weights` writes it."""
     overlap: int = 0
     """Of the chunks, per side; the back-end crops it, so it is not computed. 0: everything is."""
+    size: int = 0
+    """Of the chunks, without overlap; see :meth:`border`. 0: unknown."""
     offset: float = 0.0
     """Added to the cube's numbers to make them harmonised DN."""
     provider: str = "auto"
@@ -472,7 +481,7 @@ class Context:
             raise SuperresError(
                 f"The UDF's context has unknown keys {unknown} and lacks {missing}; it knows {sorted(known)}."
             )
-        least = {"scale": 1, "margin": 0, "overlap": 0, "threads": 1}
+        least = {"scale": 1, "margin": 0, "overlap": 0, "size": 0, "threads": 1}
         numbers = {key: _whole(key, context.get(key, low), low) for key, low in least.items()}
         bands = context["bands"]
         if not isinstance(bands, list | tuple) or not all(isinstance(band, str) for band in bands):
@@ -482,6 +491,7 @@ class Context:
             raise SuperresError(f"The UDF's context has offset {parsed.offset!r}; expected a number.")
         if parsed.mode not in {"grid", "upscale"}:
             raise SuperresError(f"Unknown mode {parsed.mode!r}: use 'grid' or 'upscale'.")
+        _check_provider(parsed.provider)
         if (parsed.model is None) == (parsed.weights is None):
             raise SuperresError(
                 "Give either 'model' (a path on the back-end) or 'weights' (inline), not both."
@@ -491,31 +501,35 @@ class Context:
     def open(self) -> Model:
         """The model that the context names, checked against what the context says of it; once per process."""
         # unpacking the weights again would take as long as a small chunk
-        key = repr(self)
-        cache = _cache()
-        if key not in cache:
-            cache[key] = self._open()
-        model: Model = cache[key]
-        return model
-
-    def _open(self) -> Model:
-        if self.weights is not None:
-            content = unpack_weights(self.weights)
-        else:
-            try:
-                with open(str(self.model), "rb") as file:  # noqa: PTH123
-                    content = file.read()
-            except OSError as error:
-                raise SuperresError(
-                    f"The model can't be read from {self.model!r} ({error}): does the job option "
-                    "'udf-dependency-archives' name the archive that holds it?"
-                ) from error
-        model = load_model(content, self.sha256, provider=self.provider, threads=self.threads)
+        model: Model | None = _cache().get(_key(self.sha256, self.provider, self.threads))
+        if model is None:
+            model = load_model(self._content(), self.sha256, provider=self.provider, threads=self.threads)
         for fact in ("scale", "bands", "margin"):
             asked, there = getattr(self, fact), getattr(model, fact)
             if asked != there:
                 raise SuperresError(f"The context says {fact} {asked}, the model {model.name} has {there}.")
         return model
+
+    def _content(self) -> bytes:
+        if self.weights is not None:
+            return unpack_weights(self.weights)
+        try:
+            with open(str(self.model), "rb") as file:  # noqa: PTH123
+                return file.read()
+        except OSError as error:
+            raise SuperresError(
+                f"The model can't be read from {self.model!r} ({error}): does the job option "
+                "'udf-dependency-archives' name the archive that holds it?"
+            ) from error
+
+    def border(self, shape: tuple[int, ...]) -> int:
+        """How wide the edge of a chunk is that the back-end crops, per side, in 10 m pixels.
+
+        None of it has to be computed. A chunk of another shape than the graph asked for comes from a back-end
+        that hands over less at the edges of the data: nothing is left out then.
+        """
+        pixels = (self.scale if self.mode == "grid" else 1) * (self.size + 2 * self.overlap)
+        return self.overlap if not self.size or shape == (pixels, pixels) else 0
 
 
 def _whole(key: str, value: Any, least: int) -> int:
@@ -637,7 +651,7 @@ def superresolve_cube(cube: xarray.DataArray, context: Context) -> xarray.DataAr
     elif grid:
         result = _on_grid(dates, context.open(), context, grid_origin(cube, PIXEL / context.scale))
     else:
-        result = _resolved(dates, context.open(), context, (0, 0))
+        result = _resolved(dates, context.open(), context, context.border(dates.shape[2:]), (0, 0))
     coords = dict(selected.coords)
     if not grid:
         coords = {name: value for name, value in coords.items() if not {"x", "y"} & {*value.dims}}
@@ -655,15 +669,18 @@ def _on_grid(dates: np.ndarray, model: Model, context: Context, origin: tuple[in
     # of a 10 m pixel cut by the chunk's edge, what is at the edge
     rows, columns = (np.maximum(np.arange(-cut, n, scale), 0) for cut, n in ((top, height), (left, width)))
     start = ((origin[0] - top) // scale, (origin[1] - left) // scale)
-    result = _resolved(dates[..., rows[:, None], columns], model, context, start)
+    samples = dates[..., rows[:, None], columns]
+    result = _resolved(samples, model, context, context.border((height, width)), start)
     result = result[..., top : top + height, left : left + width]
     for index in np.ndindex(dates.shape[:2]):
         result[index][~np.isfinite(dates[index])] = np.nan
     return result
 
 
-def _resolved(dates: np.ndarray, model: Model, context: Context, origin: tuple[int, int]) -> np.ndarray:
-    """Each date of ``(dates, bands, y, x)`` on the 10 m grid, ``scale`` times finer; the overlap is NaN."""
+def _resolved(
+    dates: np.ndarray, model: Model, context: Context, border: int, origin: tuple[int, int]
+) -> np.ndarray:
+    """Each date of ``(dates, bands, y, x)`` on the 10 m grid, ``scale`` times finer; the border is NaN."""
     scale = model.scale
     height, width = (scale * n for n in dates.shape[-2:])
     result = np.full((*dates.shape[:2], height, width), np.nan, np.float32)
@@ -673,10 +690,10 @@ def _resolved(dates: np.ndarray, model: Model, context: Context, origin: tuple[i
     phase = (0, 0)
     if model.coarse:
         phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
-    ring = scale * context.overlap
+    ring = scale * border
     for date, target in zip(dates, result, strict=True):
         core = target[:, ring : height - ring, ring : width - ring]
-        superresolve_chunk(date, model, phase=phase, overlap=context.overlap, out=core)
+        superresolve_chunk(date, model, phase=phase, overlap=border, out=core)
     return result
 
 
