@@ -11,11 +11,11 @@ import rasterio
 import xarray as xr
 from openeo.metadata import CollectionMetadata
 from openeo_driver.backend import CollectionCatalog
-from openeo_driver.errors import OpenEOApiException
 from pyproj import Transformer
 
 from . import callback
 from .cube import Cube
+from .errors import NoDataError, RequestError
 from .layer import Bounds, Grid, Layer
 
 if TYPE_CHECKING:
@@ -144,9 +144,7 @@ def select_dates(
             graph = condition["process_graph"]
             keep[index] &= value is not None and callback.evaluate(graph, {**parameters, "value": value})
     if not keep.any():
-        raise OpenEOApiException(
-            "There is no data available for the given extents.", code="NoDataAvailable", status_code=400
-        )
+        raise NoDataError("There is no data available for the given extents.")
     return layer.with_pixels(layer.pixels.isel(t=np.flatnonzero(keep)))
 
 
@@ -199,7 +197,7 @@ class Catalog(CollectionCatalog):
         metadata = CollectionMetadata(self.get_collection_metadata(collection_id))
         names = list(load_params.bands or metadata.band_names)
         if unknown := [name for name in names if name not in metadata.band_names]:
-            raise OpenEOApiException(f"Unknown bands {unknown}; there are {metadata.band_names}.")
+            raise RequestError(f"Unknown bands {unknown}; there are {metadata.band_names}.")
         layer = self._scenes[collection_id].load(names, load_params)
         covers = {date: {"eo:cloud_cover": cover} for date, cover in CLOUD_COVER.items()}
         layer = select_dates(layer, load_params, covers, env)

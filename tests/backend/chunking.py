@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from openeo_driver.errors import OpenEOApiException
 
+from .errors import RequestError
 from .layer import Layer
 from .worker import STAMP, has_metadata
 
@@ -48,26 +48,24 @@ class Window:
         """Check the arguments.
 
         Raises:
-            OpenEOApiException: If the real back-end would refuse them.
+            RequestError: If the real back-end would refuse them.
         """
         sizes = {entry["dimension"]: entry for entry in size}
         overlaps = {entry["dimension"]: entry for entry in overlap or []}
         for entry in (sizes.get("x"), sizes.get("y"), overlaps.get("x"), overlaps.get("y")):
             if entry is not None and entry.get("unit") != "px":
-                raise OpenEOApiException(
-                    f"apply_neighborhood: only 'px' is supported in x and y, got {entry}."
-                )
+                raise RequestError(f"apply_neighborhood: only 'px' is supported in x and y, got {entry}.")
         if not {"x", "y"} <= set(sizes):
-            raise OpenEOApiException("apply_neighborhood: the size needs dimensions x and y.")
+            raise RequestError("apply_neighborhood: the size needs dimensions x and y.")
         rows, columns = int(sizes["y"]["value"]), int(sizes["x"]["value"])
         if min(rows, columns) < SMALLEST:
-            raise OpenEOApiException(f"apply_neighborhood: sizes below {SMALLEST} are not supported.")
+            raise RequestError(f"apply_neighborhood: sizes below {SMALLEST} are not supported.")
         border = tuple(int(overlaps.get(axis, {}).get("value", 0)) for axis in ("y", "x"))
         if any(o > s and o % s for o, s in zip(border, (rows, columns), strict=True)):
-            raise OpenEOApiException("apply_neighborhood: invalid combination of overlap and size.")
+            raise RequestError("apply_neighborhood: invalid combination of overlap and size.")
         time = sizes.get("t", {}).get("value")
         if time not in {None, "P1D"}:
-            raise OpenEOApiException("apply_neighborhood: for t, only all values or 'P1D' are supported.")
+            raise RequestError("apply_neighborhood: for t, only all values or 'P1D' are supported.")
         return cls((rows, columns), border, daily=time == "P1D")
 
     def scaled(self, ratio: float) -> Window:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
-from openeo_driver.errors import OpenEOApiException
+
+from .errors import RequestError, UdfError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
 WORKER = Path(__file__).with_name("worker.py")
 
 _log = logging.getLogger(__name__)
-
-
-class UdfError(OpenEOApiException):
-    """A UDF failed, worded as the real back-end words it."""
-
-    status_code = 400
-    code = "UdfException"
-
-    def __init__(self, trace: str) -> None:
-        super().__init__(
-            "UDF exception while evaluating processing graph. "
-            f"Please check your user defined functions. stacktrace:\n{trace}"
-        )
 
 
 class Report:
@@ -189,7 +177,7 @@ def parse_memory(text: str) -> int:
     """Bytes from a job option such as "2g" or "1800m"."""
     found = re.fullmatch(r"(\d+)\s*([kmgt]?)b?", str(text).strip().lower())
     if found is None:
-        raise OpenEOApiException(f"Invalid amount of memory {text!r}; expected something like '2g'.")
+        raise RequestError(f"Invalid amount of memory {text!r}; expected something like '2g'.")
     return int(found[1]) * 1024 ** " kmgt".index(found[2] or " ")
 
 
@@ -213,6 +201,6 @@ def _split(entry: str) -> tuple[str, str]:
 def _fetched(source: str, path: Path) -> Path:
     response = requests.get(source, timeout=60)
     if not response.ok:
-        raise OpenEOApiException(f"Could not fetch {source}: {response.status_code} {response.reason}.")
+        raise RequestError(f"Could not fetch {source}: {response.status_code} {response.reason}.")
     path.write_bytes(response.content)
     return path

@@ -10,8 +10,9 @@ import numpy as np
 import rasterio
 import xarray as xr
 from openeo.metadata import Band
-from openeo_driver.errors import OpenEOApiException
 from pyproj import CRS
+
+from .errors import RequestError
 
 if TYPE_CHECKING:
     from .layer import Layer
@@ -73,7 +74,7 @@ def write_assets(layer: Layer, path: str | Path, kind: str, options: dict[str, A
 
 def _known(kind: str) -> str:
     if kind.lower() not in _WRITERS:
-        raise OpenEOApiException(f"Unknown format {kind!r}; there are GTiff, netCDF and JSON.")
+        raise RequestError(f"Unknown format {kind!r}; there are GTiff, netCDF and JSON.")
     return kind.lower()
 
 

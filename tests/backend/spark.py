@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import sys
 import threading
@@ -68,8 +69,10 @@ class SparkExecutor:
         folder = Path(os.environ["SPARK_HOME"], "work", self._context.applicationId)
         try:
             self._context.stop()
-            logs = sorted(folder.glob("*/stdout"))
-            return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+            logs = sorted(folder.glob("*/stderr"))
+            lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+            # the workers share it with the virtual machine, whose lines start with the time
+            return [line for line in lines if not re.match(r"\d\d/\d\d/\d\d ", line)]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             ONE_AT_A_TIME.release()
@@ -85,6 +88,8 @@ def _start(options: dict[str, Any]) -> SparkContext:
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        # both executors, before any chunk goes to one
+        "spark.scheduler.minRegisteredResourcesRatio": "1.0",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",

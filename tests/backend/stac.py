@@ -9,11 +9,11 @@ import numpy as np
 import requests
 import xarray as xr
 from openeo.metadata import Band, BandDimension, CubeMetadata, SpatialDimension, TemporalDimension
-from openeo_driver.errors import OpenEOApiException
 from rasterio.io import MemoryFile
 
 from .catalog import Scene, select_dates
 from .cube import Cube
+from .errors import RequestError
 from .layer import Grid, Layer
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_stac(url: str, params: LoadParameters, env: EvalEnv) -> Cube:
             found.setdefault(band, {})[item["properties"]["datetime"][:10]] = place
     names = list(params.bands or found)
     if unknown := [name for name in names if name not in found]:
-        raise OpenEOApiException(f"Unknown bands {unknown}; the items of {url} have {[*found]}.")
+        raise RequestError(f"Unknown bands {unknown}; the items of {url} have {[*found]}.")
     scene = Scene({name: _layer(found[name]) for name in names})
     layer = select_dates(scene.load(names, params), params, dates, env)
     dimensions = [
@@ -62,7 +62,7 @@ def _items(url: str) -> list[dict[str, Any]]:
 def _got(url: str) -> requests.Response:
     response = requests.get(url, timeout=60)
     if not response.ok:
-        raise OpenEOApiException(f"Could not read {url}: {response.status_code} {response.reason}.")
+        raise RequestError(f"Could not read {url}: {response.status_code} {response.reason}.")
     return response
 
 

@@ -104,9 +104,10 @@ def test_foreign_stac(connection, server, tmp_path) -> None:
     np.testing.assert_array_equal(result, download(load(connection, extent(3, 4)), tmp_path, "b.tif"))
 
 
-def test_job_manager(connection, tmp_path) -> None:
+def test_job_manager(server, tmp_path) -> None:
     manager = MultiBackendJobManager(poll_sleep=1, root_dir=tmp_path)
-    manager.add_backend("local", connection, parallel_jobs=2)
+    # a connection of its own: the manager makes it repeat what failed
+    manager.add_backend("local", server.connect(), parallel_jobs=2)
     jobs = CsvJobDatabase(tmp_path / "jobs.csv")
 
     def start(row: Any, connection: openeo.Connection, **_: Any) -> openeo.BatchJob:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 MODEL = "cubic_mtf"
 """Its margin is 26."""
-TOLERANCE = 0.02
+TOLERANCE = 0.01
 """In DN: here and there run different versions of onnxruntime and numpy."""
 HOLE = {"left": 280, "top": 185, "width": 90, "height": 70}
 """Around the nodata of the second date."""
