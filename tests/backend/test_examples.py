@@ -112,13 +112,6 @@ def test_parcel_ndvi(example, fine):
     assert cloudy == {"forest"}
 
 
-PARAMETERS = pytest.mark.xfail(
-    reason="the back-end's conditions, such as eo:cloud_cover, do not know a process's parameters",
-    strict=False,
-)
-
-
-@PARAMETERS
 def test_published_process(example, server, onnxruntime, tmp_path, fine):
     process = build_process(MODEL, onnxruntime=onnxruntime)
     (server.public / "process.json").write_text(json.dumps(process))
@@ -128,7 +121,6 @@ def test_published_process(example, server, onnxruntime, tmp_path, fine):
     assert_same(path, fine)
 
 
-@PARAMETERS
 def test_apex_benchmark_scenario(server, onnxruntime, tmp_path):
     """What APEx would run, on a smaller area and with an archive that fits here."""
     service = EXAMPLES / "apex/algorithm_catalog/PLACEHOLDER_PROVIDER/sentinel2_superresolution"

@@ -68,8 +68,8 @@ def job_options(
         # of the Java side, as usual for UDFs on tiles
         "executor-memory": "2g",
         "executor-memoryOverhead": "1g",
-        # a worker needs 0.9 GiB of virtual memory; Spark divides this among the workers of an executor
-        "python-memory": "3g",
+        # a worker takes 0.7 to 0.9 GiB of virtual memory; Spark may share this out to two in an executor
+        "python-memory": "2g",
         "udf-dependency-archives": archives or None,
     }
     options |= {name.replace("_", "-"): value for name, value in overrides.items()}
