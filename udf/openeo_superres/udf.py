@@ -707,11 +707,9 @@ def apply_metadata(metadata: CubeMetadata, context: dict) -> CubeMetadata:  # ty
     settings = Context.parse(context)
     if settings.mode == "grid":
         return metadata
-    steps = {dim.name: dim.step for dim in metadata.spatial_dimensions}
-    if any(step is None for step in steps.values()):
-        return metadata
-    resolution = [abs(float(steps[axis])) / settings.scale for axis in ("x", "y")]
-    return metadata.resample_spatial(resolution=resolution)
+    # where the step is not known, it is that of the pixels the network takes
+    steps = {dim.name: abs(float(dim.step or PIXEL)) for dim in metadata.spatial_dimensions}
+    return metadata.resample_spatial(resolution=[steps[axis] / settings.scale for axis in ("x", "y")])
 
 
 def apply_datacube(cube: XarrayDataCube, context: dict) -> XarrayDataCube:  # type: ignore[type-arg]
