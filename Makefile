@@ -1,7 +1,10 @@
 # make setup | demo | test | lint | train-setup | backend-setup | backend | test-backend | apex
-# Another interpreter: make PYTHON=python3.12 setup
+# Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
 PYTHON ?= python3
+# Of the back-end, as it is of the real one: the archive of onnxruntime is for it.
+BACKEND_PYTHON ?= $(or $(shell command -v python3.11),$(PYTHON))
+PORT ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -14,6 +17,7 @@ NOTEBOOK_SETUP := $(VENV)/.notebook-setup
 # The back-end of the tests has an environment of its own: other versions, and not this package.
 BACKEND := .venv-backend
 BACKEND_SETUP := $(BACKEND)/.setup
+ARCHIVES := $(BACKEND)/archives
 
 .DELETE_ON_ERROR:
 .PHONY: setup train-setup demo test lint backend-setup backend test-backend apex
@@ -25,10 +29,20 @@ train-setup: $(TRAIN_SETUP)
 backend-setup: $(BACKEND_SETUP) $(NOTEBOOK_SETUP)
 
 # Debian's python3 without python3-venv has no ensurepip: the system's pip then fills the environment.
-$(BIN)/python $(BACKEND)/bin/python:
-	$(PYTHON) -m venv $(@D:/bin=) || { \
-		$(PYTHON) -m venv --clear --without-pip $(@D:/bin=) && \
-		$(PYTHON) -m pip --python $@ install pip; }
+define make-environment
+$(1) -m venv $(@D:/bin=) || { \
+	$(1) -m venv --clear --without-pip $(@D:/bin=) && \
+	$(1) -m pip --python $@ install pip; }
+endef
+
+$(BIN)/python:
+	$(call make-environment,$(PYTHON))
+
+$(BACKEND)/bin/python:
+	@$(BACKEND_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "The back-end needs Python 3.11: make BACKEND_PYTHON=/path/of/python3.11 backend-setup" >&2; \
+		exit 1; }
+	$(call make-environment,$(BACKEND_PYTHON))
 
 $(SETUP): pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV) ..."
@@ -61,9 +75,16 @@ lint: $(SETUP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Made once: the archives of a model and of onnxruntime.
+$(ARCHIVES): | $(SETUP) $(BACKEND_SETUP)
+	@echo "Making the archives of a model and of onnxruntime ..."
+	@$(BIN)/openeo-superres bundle -o $@.part --model edsr_4x32 > /dev/null
+	@mv $@.part $@
+
 # A back-end to try things on; its first line is its address.
-backend: $(BACKEND_SETUP)
-	PYTHONPATH=tests $(BACKEND)/bin/python -m backend
+backend: $(BACKEND_SETUP) $(ARCHIVES)
+	@PYTHONPATH=tests exec $(BACKEND)/bin/python -m backend --port $(PORT) --public $(ARCHIVES) \
+		--onnxruntime $(ARCHIVES)/onnxruntime-*.zip
 
 test-backend: $(NOTEBOOK_SETUP) $(BACKEND_SETUP)
 	$(BIN)/python -m pytest tests/backend -m backend

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from openeo_driver.errors import FeatureUnsupportedException
 
+from .errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,10 @@ class Series:
     def element(self, index: int | None = None, label: str | None = None) -> xr.DataArray:
         """One of them, by its position or its name."""
         if index is None:
-            index = [str(value) for value in self.array[self.dimension].to_numpy()].index(str(label))
+            labels = [str(value) for value in self.array[self.dimension].to_numpy()]
+            if label not in labels:
+                raise RequestError(f"array_element: no label {label!r}; there are {labels}.")
+            index = labels.index(label)
         return self.array.isel({self.dimension: index}, drop=True)
 
     @classmethod
@@ -38,7 +43,9 @@ class Series:
 
 def evaluate(graph: dict, parameters: dict[str, Any]) -> Any:
     """The value of a callback's result node."""
-    result = next(name for name, node in graph.items() if node.get("result"))
+    result = next((name for name, node in graph.items() if node.get("result")), None)
+    if result is None:
+        raise RequestError("A callback has no result node.")
     return _Evaluation(graph, parameters).node(result)
 
 
@@ -50,6 +57,8 @@ class _Evaluation:
 
     def node(self, name: str) -> Any:
         if name not in self._known:
+            if name not in self._graph:
+                raise RequestError(f"A callback has no node {name!r}.")
             node = self._graph[name]
             function = PROCESSES.get(node["process_id"])
             if function is None:
@@ -101,7 +110,6 @@ PROCESSES: dict[str, Callable[..., Any]] = {
     "min": partial(_statistic, "min"),
     "max": partial(_statistic, "max"),
     "sum": partial(_statistic, "sum"),
-    "sd": partial(_statistic, "std"),
     "array_element": lambda data, index=None, label=None, **_: Series.of(data).element(index, label),
     "first": lambda data, **_: Series.of(data).element(0),
     "last": lambda data, **_: Series.of(data).element(-1),

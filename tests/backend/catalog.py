@@ -14,7 +14,7 @@ from openeo_driver.backend import CollectionCatalog
 from pyproj import Transformer
 
 from . import callback
-from .cube import Cube
+from .cube import COMMON_NAMES, Cube
 from .errors import NoDataError, RequestError
 from .layer import Bounds, Grid, Layer
 
@@ -30,7 +30,6 @@ CLEAR, CLOUDY = "2016-08-01", "2016-08-11"
 CLOUD_COVER = {CLEAR: 3.0, CLOUDY: 48.0}
 NORTHWARD = 4_240_000.0
 """Metres that SENTINEL2_L1C lies north of the sample: float32 can't hold the centres of 5 m pixels there."""
-COMMON_NAMES = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
 UTM = {
     "$schema": "https://proj.org/schemas/v0.2/projjson.schema.json",
     "type": "ProjectedCRS",
@@ -60,11 +59,13 @@ class Scene:
             step = float(resolution[0]) or step
         extent = params.global_extent
         bounds = Bounds.parse(extent, epsg) if extent else own[0].grid.bounds
+        crop = Bounds.parse(params.spatial_extent, epsg) if params.spatial_extent else None
+        if ((crop or bounds) & own[0].grid.bounds).empty:
+            raise NoDataError
         grid = Grid.covering(bounds, epsg, step)
         method = params.resample_method or "near"
         parts = [layer.onto(grid, method).pixels for layer in own]
         pixels = xr.concat(parts, xr.DataArray(names, dims="bands", name="bands"))
-        crop = Bounds.parse(params.spatial_extent, epsg) if params.spatial_extent else None
         return Layer(pixels.transpose("t", "bands", "y", "x"), grid, crop)
 
     def moved(self, northward: float) -> Scene:
@@ -144,7 +145,7 @@ def select_dates(
             graph = condition["process_graph"]
             keep[index] &= value is not None and callback.evaluate(graph, {**parameters, "value": value})
     if not keep.any():
-        raise NoDataError("There is no data available for the given extents.")
+        raise NoDataError
     return layer.with_pixels(layer.pixels.isel(t=np.flatnonzero(keep)))
 
 
@@ -165,6 +166,7 @@ class Catalog(CollectionCatalog):
         box = to_degrees.transform_bounds(*grid.bounds)
         west, south, east, north = (round(value, 6) for value in box)
         time = [f"{CLEAR}T00:00:00Z", f"{CLOUDY}T23:59:59Z"]
+        common = {band: common for common, band in COMMON_NAMES.items()}
         space = {"type": "spatial", "step": 10, "reference_system": UTM}
         return {
             "id": name,
@@ -183,7 +185,7 @@ class Catalog(CollectionCatalog):
                 "eo:bands": [
                     {
                         "name": band,
-                        "common_name": COMMON_NAMES.get(band, band),
+                        "common_name": common.get(band, band),
                         "gsd": scene.bands[band].grid.step,
                     }
                     for band in bands

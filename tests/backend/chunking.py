@@ -29,8 +29,19 @@ if TYPE_CHECKING:
 
     from .executor import Executor
 
+RUNTIMES = ("Python", "Python-Jep")
 SMALLEST = 4
 """Tiles below this are refused."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What differs between back-ends, or is not known of the real one."""
+
+    pads: bool = True
+    """Whether chunks at the layer's edges are filled up with NaN, or shorter."""
+    tells_step: bool = True
+    """Whether ``apply_metadata`` learns the pixel size."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,10 @@ class Window:
                 raise RequestError(f"apply_neighborhood: only 'px' is supported in x and y, got {entry}.")
         if not {"x", "y"} <= set(sizes):
             raise RequestError("apply_neighborhood: the size needs dimensions x and y.")
-        rows, columns = int(sizes["y"]["value"]), int(sizes["x"]["value"])
+        rows, columns = (_number(sizes[axis]) for axis in ("y", "x"))
         if min(rows, columns) < SMALLEST:
             raise RequestError(f"apply_neighborhood: sizes below {SMALLEST} are not supported.")
-        border = tuple(int(overlaps.get(axis, {}).get("value", 0)) for axis in ("y", "x"))
+        border = tuple(_number(overlaps.get(axis, {"value": 0})) for axis in ("y", "x"))
         if any(o > s and o % s for o, s in zip(border, (rows, columns), strict=True)):
             raise RequestError("apply_neighborhood: invalid combination of overlap and size.")
         time = sizes.get("t", {}).get("value")
@@ -74,17 +85,33 @@ class Window:
         return replace(self, size=size, overlap=overlap)
 
 
+def _number(entry: dict[str, Any]) -> int:
+    try:
+        return int(entry["value"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"apply_neighborhood: expected a number of pixels, got {entry}.") from error
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One call of the UDF."""
 
     row: int
     column: int
+    border: tuple[int, int]
+    """Rows and columns before the tile, in pixels of what is handed over."""
     dates: slice
     message: dict[str, Any]
 
+    def scaled(self, ratio: float) -> Chunk:
+        """As what comes back of it is cut."""
+        top, left = (int(n * ratio) for n in self.border)
+        return replace(self, border=(top, left))
 
-def apply_neighborhood(layer: Layer, window: Window, udf: dict[str, Any], executor: Executor) -> Layer:
+
+def apply_neighborhood(
+    layer: Layer, window: Window, udf: dict[str, Any], executor: Executor, habits: Habits
+) -> Layer:
     """Run a UDF over a layer.
 
     Args:
@@ -92,21 +119,27 @@ def apply_neighborhood(layer: Layer, window: Window, udf: dict[str, Any], execut
         window: Tiles and overlap.
         udf: ``code``, ``runtime`` and ``context``.
         executor: Who runs it.
+        habits: How.
     """
-    grid, target = layer.grid, window
+    grid, ratio = layer.grid, 1.0
     jep = udf["runtime"] == "Python-Jep"
     if jep and has_metadata(udf["code"]):
-        step, _ = executor.run(udf, [{"metadata": _dimensions(layer)}])[0]["step"]
-        target = window.scaled(layer.grid.step / step)
+        told = _dimensions(layer, layer.grid.step if habits.tells_step else None)
+        step, _ = executor.run(udf, [{"metadata": told}])[0]["step"]
+        ratio = layer.grid.step / step
         grid = layer.grid.resampled(step)
     chunks = list(_chunks(layer, window, jep=jep))
+    if not habits.pads:
+        chunks = [_shortened(chunk, layer, window) for chunk in chunks]
     answers = executor.run(udf, [chunk.message for chunk in chunks])
-    return _joined(layer, grid, target, chunks, answers)
+    if ratio != 1:
+        window, chunks = window.scaled(ratio), [chunk.scaled(ratio) for chunk in chunks]
+    return _joined(layer, grid, window, chunks, answers)
 
 
-def _dimensions(layer: Layer) -> dict[str, Any]:
+def _dimensions(layer: Layer, step: float | None) -> dict[str, Any]:
     """What "Python-Jep" tells of the cube."""
-    space = {"type": "spatial", "step": layer.grid.step, "reference_system": layer.grid.epsg}
+    space = {"type": "spatial", "step": step, "reference_system": layer.grid.epsg}
     return {"x": {**space, "axis": "x"}, "y": {**space, "axis": "y"}, "t": {"type": "temporal"}}
 
 
@@ -133,7 +166,23 @@ def _chunks(layer: Layer, window: Window, *, jep: bool) -> Iterator[Chunk]:
         elif timed:
             coords["t"] = layer.pixels["t"].to_numpy()
         pixels = np.ascontiguousarray(pixels, np.float32)
-        yield Chunk(row, column, dates, {"pixels": pixels, "dims": dims, "coords": coords})
+        message = {"pixels": pixels, "dims": dims, "coords": coords}
+        yield Chunk(row, column, window.overlap, dates, message)
+
+
+def _shortened(chunk: Chunk, layer: Layer, window: Window) -> Chunk:
+    """Without what lies beyond the layer."""
+    starts = (chunk.row * window.size[0], chunk.column * window.size[1])
+    ends = (layer.grid.height, layer.grid.width)
+    rows, columns = (
+        slice(max(0, reach - start), reach - start + end)
+        for reach, start, end in zip(map(min, window.overlap, window.size), starts, ends, strict=True)
+    )
+    coords = chunk.message["coords"]
+    coords = {**coords, "y": coords["y"][rows], "x": coords["x"][columns]}
+    pixels = np.ascontiguousarray(chunk.message["pixels"][..., rows, columns])
+    border = (window.overlap[0] - rows.start, window.overlap[1] - columns.start)
+    return replace(chunk, border=border, message={**chunk.message, "pixels": pixels, "coords": coords})
 
 
 def _coordinates(
@@ -156,7 +205,7 @@ def _joined(
     layer: Layer, grid: Any, window: Window, chunks: list[Chunk], answers: list[dict[str, Any]]
 ) -> Layer:
     """Cut the overlap off and lay the tiles out on the layout that the layer is thought to have."""
-    (height, width), (border_y, border_x) = window.size, window.overlap
+    height, width = window.size
     shape = (grid.height, grid.width)
     own = [str(date) for date in layer.pixels["t"].to_numpy()] if "t" in layer.pixels.coords else None
     whole: dict[str | None, np.ndarray] = {}
@@ -169,7 +218,8 @@ def _joined(
         else:
             labels = answer["dates"] if "t" in dims else [STAMP]
         images = pixels.reshape(len(labels), *pixels.shape[-3:])
-        tile = images[..., border_y : border_y + height, border_x : border_x + width]
+        skip_y, skip_x = chunk.border
+        tile = images[..., skip_y : skip_y + height, skip_x : skip_x + width]
         top, left = chunk.row * height, chunk.column * width
         for label, image in zip(labels, tile, strict=True):
             canvas = whole.setdefault(label, np.full((image.shape[0], *shape), np.nan, np.float32))

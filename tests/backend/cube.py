@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import shapely
@@ -13,7 +14,8 @@ from openeo_driver.ProcessGraphDeserializer import convert_node
 from openeo_driver.save_result import AggregatePolygonResult, JSONResult
 
 from . import callback, output
-from .chunking import Window, apply_neighborhood
+from .chunking import RUNTIMES, Window, apply_neighborhood
+from .errors import RequestError
 from .layer import Bounds, Layer
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class Cube(DriverDataCube):
     @property
     def _pixels(self) -> xr.DataArray:
         return self.layer.pixels
+
+    def _not_implemented(self) -> NoReturn:
+        """What openeo-driver calls for the processes that are not below."""
+        raise FeatureUnsupportedException(message=f"Not supported here: {inspect.stack()[1].function}.")
 
     # ---- filters
 
@@ -93,10 +99,6 @@ class Cube(DriverDataCube):
         grid = self.layer.grid.resampled(step)
         return Cube(self.layer.onto(grid, method), self.metadata.resample_spatial(step))
 
-    def resample_cube_spatial(self, target: Cube, method: str = "near") -> Cube:
-        step = target.layer.grid.step
-        return Cube(self.layer.onto(target.layer.grid, method), self.metadata.resample_spatial(step))
-
     # ---- values
 
     def apply_neighborhood(
@@ -114,9 +116,12 @@ class Cube(DriverDataCube):
         inner = env.push_parameters({"context": context})
         arguments = {k: convert_node(v, inner) for k, v in node["arguments"].items() if k != "data"}
         udf = {key: arguments.get(key) for key in ("runtime", "context")}
+        if udf["runtime"] not in RUNTIMES:
+            raise RequestError(f"Unknown UDF runtime {udf['runtime']!r}; there are {', '.join(RUNTIMES)}.")
         udf = {**udf, "code": arguments["udf"], "context": udf["context"] or {}}
-        executor = env.get("executor") or env.backend_implementation.executor
-        layer = apply_neighborhood(self.layer, Window.parse(size, overlap), udf, executor)
+        backend = env.backend_implementation
+        executor = env.get("executor") or backend.executor
+        layer = apply_neighborhood(self.layer, Window.parse(size, overlap), udf, executor, backend.habits)
         return Cube(layer, self.metadata.resample_spatial(layer.grid.step))
 
     def apply(self, process: dict, *, context: dict | None = None, env: EvalEnv) -> Cube:  # noqa: ARG002
@@ -163,12 +168,6 @@ class Cube(DriverDataCube):
         for band in added["bands"].to_numpy():
             metadata = metadata.append_band(_band(str(band)))
         return self._with(xr.concat([self._pixels, added], dim="bands"), metadata)
-
-    def rename_labels(self, dimension: str, target: list, source: list | None = None) -> Cube:
-        names = dict(zip(source or self._pixels[dimension].to_numpy(), target, strict=True))
-        labels = [names.get(label, label) for label in self._pixels[dimension].to_numpy()]
-        metadata = self.metadata.rename_labels(dimension, target, source)
-        return self._with(self._pixels.assign_coords({dimension: labels}), metadata)
 
     # ---- results
 

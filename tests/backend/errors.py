@@ -14,6 +14,7 @@ class NoDataError(RequestError):
     """Nothing was sensed there and then."""
 
     code = "NoDataAvailable"
+    message = "There is no data available for the given extents."
 
 
 class UdfError(RequestError):

@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,9 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
-
-import requests
 
 from .errors import RequestError, UdfError
 
@@ -64,6 +60,9 @@ class Executor(Protocol):
     def run(self, udf: dict[str, Any], chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Answers in the chunks' order; see ``worker.run``."""
 
+    def cancel(self) -> None:
+        """Stop the workers at once, from another thread: what runs fails, and so does all that follows."""
+
     def close(self) -> list[str]:
         """Stop the workers; lines that they and their UDFs logged."""
 
@@ -105,6 +104,11 @@ class ProcessExecutor:
             finally:
                 threads.shutdown(cancel_futures=True)
 
+    def cancel(self) -> None:
+        """See :class:`Executor`."""
+        for process in self._processes:
+            process.kill()
+
     def close(self) -> list[str]:
         """See :class:`Executor`."""
         for process in self._processes:
@@ -119,6 +123,8 @@ class _Process:
         self._folder, self._log, self._memory, self._image = folder, log, memory, image
         self._log.touch()
         self._child: subprocess.Popen[bytes] | None = None
+        self._killed = False
+        self._lock = threading.Lock()
         self._udf: dict[str, Any] | None = None
 
     def ask(self, udf: dict[str, Any], chunk: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +132,10 @@ class _Process:
         message: dict[str, Any] = {"chunk": chunk}
         if udf is not self._udf:
             message["udf"] = udf
-        child = self._started()
+        with self._lock:
+            if self._killed:
+                return {"error": "Cancelled."}
+            child = self._started()
         try:
             pickle.dump(message, child.stdin)
             child.stdin.flush()
@@ -161,7 +170,15 @@ class _Process:
                 )
         return self._child
 
+    def kill(self) -> None:
+        """For good: it is not started again."""
+        with self._lock:
+            self._killed = True
+            if self._child is not None:
+                self._child.kill()
+
     def stop(self) -> None:
+        """Let it end, when nobody asks any more."""
         if self._child is not None:
             self._child.stdin.close()
             try:
@@ -179,28 +196,3 @@ def parse_memory(text: str) -> int:
     if found is None:
         raise RequestError(f"Invalid amount of memory {text!r}; expected something like '2g'.")
     return int(found[1]) * 1024 ** " kmgt".index(found[2] or " ")
-
-
-def fetch_dependencies(options: dict[str, Any], folder: Path) -> None:
-    """Put the archives and files of a job's options, each ``URL#name``, beside its workers."""
-    for entry in options.get("udf-dependency-archives", []):
-        source, name = _split(entry)
-        archive = _fetched(source, folder / f".{Path(urlsplit(source).path).name}")
-        shutil.unpack_archive(archive, folder / name)
-        archive.unlink()
-    for entry in options.get("udf-dependency-files", []):
-        source, name = _split(entry)
-        _fetched(source, folder / name)
-
-
-def _split(entry: str) -> tuple[str, str]:
-    source, _, name = entry.partition("#")
-    return source, name or Path(urlsplit(source).path).name
-
-
-def _fetched(source: str, path: Path) -> Path:
-    response = requests.get(source, timeout=60)
-    if not response.ok:
-        raise RequestError(f"Could not fetch {source}: {response.status_code} {response.reason}.")
-    path.write_bytes(response.content)
-    return path

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
+import shutil
 import threading
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,9 @@ class Job:
     api_version: str
     assets: dict[str, dict] = field(default_factory=dict)
     logs: list[dict[str, Any]] = field(default_factory=list)
+    executor: Executor | None = None
+    """While it runs."""
+    deleted: bool = False
 
     def log(self, level: str, message: str, data: Any = None) -> None:
         """Add an entry to the log that the user reads."""
@@ -46,6 +52,18 @@ class Job:
     def update(self, **fields: Any) -> None:
         """Change the metadata."""
         self.info = self.info._replace(updated=now_utc(), **fields)
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.info.status in {JOB_STATUS.QUEUED, JOB_STATUS.RUNNING}
+
+    def cancel(self) -> None:
+        """Stop it; its thread cleans up."""
+        if self.active:
+            self.update(status=JOB_STATUS.CANCELED, finished=now_utc())
+            if self.executor:
+                self.executor.cancel()
 
 
 class Jobs(BatchJobs):
@@ -61,6 +79,7 @@ class Jobs(BatchJobs):
         self._folder = folder
         self._start_executor = start_executor
         self._jobs: dict[tuple[str, str], Job] = {}
+        self._threads: list[threading.Thread] = []
         self.backend: Any = None
 
     def _job(self, job_id: str, user_id: str) -> Job:
@@ -99,44 +118,61 @@ class Jobs(BatchJobs):
 
     def start_job(self, job_id: str, user: User) -> None:
         job = self._job(job_id, user.user_id)
-        job.update(status=JOB_STATUS.RUNNING, started=now_utc())
-        threading.Thread(target=self._run, args=[job], daemon=True).start()
+        if job.active or job.executor:
+            return
+        shutil.rmtree(job.folder, ignore_errors=True)
+        job.update(status=JOB_STATUS.QUEUED)
+        thread = threading.Thread(target=self._run, args=[job], daemon=True)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
 
     def _run(self, job: Job) -> None:
-        executor = None
+        try:
+            self._compute(job)
+            status = JOB_STATUS.FINISHED
+        except Exception as error:  # whatever it is, the user reads it in the log
+            if job.active:
+                _log.exception("Job %s failed", job.info.id)
+                job.log("error", f"OpenEO batch job failed: {error}")
+            status = JOB_STATUS.ERROR
+        if job.executor:
+            for line in job.executor.close():
+                job.log("info", line)
+            for usage in job.executor.report.workers.values():
+                job.log("info", _describe(usage), usage)
+            job.executor = None
+        if job.active:
+            job.update(status=status, finished=now_utc())
+        if job.deleted:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _compute(self, job: Job) -> None:
         options = job.info.job_options or {}
         work = job.folder / "work"
         work.mkdir(parents=True)
-        try:
-            executor = self._start_executor(options, work)
-            env = EvalEnv(
-                {
-                    "backend_implementation": self.backend,
-                    "version": job.api_version,
-                    "openeo_api_version": job.api_version,
-                    "user": job.user,
-                    "job_options": options,
-                    "node_caching": False,
-                    "executor": executor,
-                }
-            )
-            graph = job.info.process["process_graph"]
-            results = self.backend.processing.evaluate(process_graph=graph, env=env)
-            for result in results if isinstance(results, list) else [results]:
-                saved = result if isinstance(result, SaveResult) else to_save_result(data=result)
-                assets = saved.write_assets(str(job.folder / "out"))
-                job.assets.update({name: {"output_dir": str(job.folder), **a} for name, a in assets.items()})
-            status = JOB_STATUS.FINISHED
-        except Exception as error:  # whatever it is, the user reads it in the log
-            _log.exception("Job %s failed", job.info.id)
-            job.log("error", f"OpenEO batch job failed: {error}")
-            status = JOB_STATUS.ERROR
-        if executor:
-            for line in executor.close():
-                job.log("info", line)
-            for usage in executor.report.workers.values():
-                job.log("info", _describe(usage), usage)
-        job.update(status=status, finished=now_utc())
+        job.executor = self._start_executor(options, work)
+        if not job.active:
+            # meanwhile
+            raise CancelledError
+        job.update(status=JOB_STATUS.RUNNING, started=now_utc())
+        env = EvalEnv(
+            {
+                "backend_implementation": self.backend,
+                "version": job.api_version,
+                "openeo_api_version": job.api_version,
+                "user": job.user,
+                "job_options": options,
+                "node_caching": False,
+                "executor": job.executor,
+            }
+        )
+        # evaluation changes the graph
+        graph = copy.deepcopy(job.info.process["process_graph"])
+        results = self.backend.processing.evaluate(process_graph=graph, env=env)
+        for result in results if isinstance(results, list) else [results]:
+            saved = result if isinstance(result, SaveResult) else to_save_result(data=result)
+            assets = saved.write_assets(str(job.folder / "out"))
+            job.assets.update({name: {"output_dir": str(job.folder), **a} for name, a in assets.items()})
 
     def get_result_assets(self, job_id: str, user_id: str) -> dict[str, dict]:
         job = self._job(job_id, user_id)
@@ -159,12 +195,21 @@ class Jobs(BatchJobs):
         return itertools.islice((e for e in entries if known[e["level"].upper()] >= least), limit)
 
     def cancel_job(self, job_id: str, user_id: str) -> None:
-        """A thread can't be stopped: what runs is run to its end."""
-        self._job(job_id, user_id)
+        self._job(job_id, user_id).cancel()
 
     def delete_job(self, job_id: str, user_id: str) -> None:
-        self._job(job_id, user_id)
-        del self._jobs[user_id, job_id]
+        job = self._jobs.pop((user_id, self._job(job_id, user_id).info.id))
+        job.deleted = True
+        job.cancel()
+        if job.executor is None:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Cancel what waits or runs, and wait until it is tidied up."""
+        for job in self._jobs.values():
+            job.cancel()
+        for thread in self._threads:
+            thread.join(10)
 
 
 def _describe(usage: dict[str, Any]) -> str:

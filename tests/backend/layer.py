@@ -12,6 +12,8 @@ from openeo_driver.util.geometry import BoundingBox
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
+from .errors import NoDataError
+
 if TYPE_CHECKING:
     from affine import Affine
 
@@ -37,6 +39,11 @@ class Bounds(NamedTuple):
         low = (max(a, b) for a, b in zip(self[:2], other[:2], strict=True))
         high = (min(a, b) for a, b in zip(self[2:], other[2:], strict=True))
         return Bounds(*low, *high)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is inside."""
+        return self.west >= self.east or self.south >= self.north
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,17 @@ class Layer:
         return replace(self, pixels=pixels)
 
     def cropped(self) -> Layer:
-        """What a user asked for."""
-        return self if self.crop is None else self.onto(self.grid.cut(self.crop))
+        """What a user asked for.
+
+        Raises:
+            NoDataError: If nothing of it is here.
+        """
+        if self.crop is None:
+            return self
+        grid = self.grid.cut(self.crop)
+        if not grid.width or not grid.height:
+            raise NoDataError
+        return self.onto(grid)
 
     def onto(self, grid: Grid, method: str = "near") -> Layer:
         """Resample; only nearest keeps the samples as they are."""

@@ -29,10 +29,10 @@ def write_single(layer: Layer, path: str, kind: str, options: dict[str, Any]) ->
     """Write one file; a GeoTIFF has no dates: of each pixel the first valid value is in it."""
     kind = _known(kind)
     if kind == "gtiff" and "t" in layer.pixels.dims:
-        first, *others = layer.pixels
+        first, *others = (layer.pixels.isel(t=index, drop=True) for index in range(layer.pixels.sizes["t"]))
         for other in others:
             first = first.where(first.notnull(), other)
-        layer = layer.with_pixels(first.drop_vars("t"))
+        layer = layer.with_pixels(first)
     _WRITERS[kind](layer, Path(path), options)
     return path
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import flask
-from openeo_driver.backend import OpenEoBackendImplementation
+from openeo.internal.process_graph_visitor import ProcessGraphVisitException
+from openeo_driver.backend import ErrorSummary, OpenEoBackendImplementation
 from openeo_driver.dummy.dummy_backend import DummyUserDefinedProcesses
 from openeo_driver.ProcessGraphDeserializer import ConcreteProcessing
 from openeo_driver.views import build_app
 
 from .catalog import Catalog
-from .executor import ProcessExecutor, fetch_dependencies, parse_memory
+from .downloads import fetch_dependencies
+from .errors import RequestError
+from .executor import ProcessExecutor, parse_memory
 from .jobs import Jobs
-from .spark import SparkExecutor
+from .spark import BATCH, SparkExecutor
 from .stac import load_stac
 
 if TYPE_CHECKING:
@@ -25,8 +29,23 @@ if TYPE_CHECKING:
     from openeo_driver.backend import LoadParameters
     from openeo_driver.utils import EvalEnv
 
+    from .chunking import Habits
     from .cube import Cube
     from .executor import Executor
+
+
+NODE = 1_048_575
+"""Bytes of a node of ZooKeeper, unless it is told otherwise."""
+
+
+class StoredProcesses(DummyUserDefinedProcesses):
+    """Processes that users save, each in one node of a store."""
+
+    def save(self, user_id: str, process_id: str, spec: dict[str, Any]) -> None:
+        size = len(json.dumps(spec))
+        if size > NODE:
+            raise RequestError(f"Process {process_id!r} takes {size} bytes; the store has {NODE} for each.")
+        super().save(user_id, process_id, spec)
 
 
 class Backend(OpenEoBackendImplementation):
@@ -36,28 +55,51 @@ class Backend(OpenEoBackendImplementation):
         data: Folder of the sample scene.
         folder: For jobs and workers.
         executor: Of batch jobs, "process" or "spark"; synchronous calls always share two processes.
+        batch: See :class:`~backend.spark.SparkExecutor`.
         onnxruntime: Archive of packages that the workers' image has; without it a job's own archives help.
+        habits: How chunks are handed over.
     """
 
     def __init__(
-        self, *, data: Path, folder: Path, executor: str = "process", onnxruntime: Path | None = None
+        self,
+        *,
+        data: Path,
+        folder: Path,
+        executor: str = "process",
+        batch: int = BATCH,
+        onnxruntime: Path | None = None,
+        habits: Habits,
     ) -> None:
         image = None
         if onnxruntime:
             image = folder / "image"
             shutil.unpack_archive(onnxruntime, image)
-        start = _start_spark if executor == "spark" else partial(_start_processes, image=image)
+        start = partial(_start_processes, image=image)
+        if executor == "spark":
+            start = partial(_start_spark, folder=folder / "spark", batch=batch)
         jobs = Jobs(folder / "jobs", start)
         super().__init__(
             catalog=Catalog(data),
             batch_jobs=jobs,
-            user_defined_processes=DummyUserDefinedProcesses(),
+            user_defined_processes=StoredProcesses(),
             processing=ConcreteProcessing(),
         )
         jobs.backend = self
         work = folder / "sync"
         work.mkdir()
         self.executor = ProcessExecutor(work, image=image)
+        self.habits = habits
+
+    def close(self) -> None:
+        """Stop whatever runs, and its workers."""
+        self.executor.cancel()
+        self.batch_jobs.close()
+        self.executor.close()
+
+    def summarize_exception(self, error: Exception) -> ErrorSummary | Exception:
+        """A broken process graph is the user's mistake."""
+        is_graph = isinstance(error, ProcessGraphVisitException)
+        return ErrorSummary(error, is_client_error=True) if is_graph else error
 
     def file_formats(self) -> dict[str, Any]:
         raster = {"gis_data_types": ["raster"], "parameters": {}}
@@ -74,8 +116,8 @@ def _start_processes(options: dict[str, Any], folder: Path, *, image: Path | Non
     return ProcessExecutor(folder, memory=parse_memory(memory) if memory else None, image=image)
 
 
-def _start_spark(options: dict[str, Any], folder: Path) -> Executor:  # noqa: ARG001
-    return SparkExecutor(options)
+def _start_spark(options: dict[str, Any], _: Path, *, folder: Path, batch: int) -> Executor:
+    return SparkExecutor(options, folder, batch=batch)
 
 
 def application(backend: Backend, public: Path | None = None) -> flask.Flask:

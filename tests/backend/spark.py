@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import threading
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 PARTITIONS = 6
 """Tasks of a job: more than workers, so that each gets several in turn."""
 BATCH = 64 << 20
-"""Bytes of chunks that are given to Spark at once: they pass through the heap of its driver."""
+"""Default, in bytes."""
 ONE_AT_A_TIME = threading.Lock()
 """A process can have one Spark context."""
 
@@ -34,13 +35,17 @@ class SparkExecutor:
 
     Args:
         options: A job's; "udf-dependency-archives" and "python-memory" are known.
+        folder: Of all such executors of this process, for whatever Spark writes.
+        batch: Bytes of chunks that are given to Spark at once: they pass through the heap of its driver.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], folder: Path, *, batch: int = BATCH) -> None:
         self.report = Report()
+        self._folder, self._batch = folder, batch
+        self._cancelled = False
         ONE_AT_A_TIME.acquire()
         try:
-            self._context = _start(options)
+            self._context = _start(options, folder)
         except BaseException:
             ONE_AT_A_TIME.release()
             raise
@@ -49,7 +54,7 @@ class SparkExecutor:
         """See :class:`~backend.executor.Executor`."""
         tasks = list(chunks)
         size = max(len(pickle.dumps(task)) for task in tasks)
-        count = max(2, BATCH // size)
+        count = max(2, self._batch // size)
         shared = self._context.broadcast(udf)
 
         def one(chunk: dict[str, Any]) -> dict[str, Any]:
@@ -59,14 +64,21 @@ class SparkExecutor:
 
         answers = []
         for start in range(0, len(tasks), count):
+            if self._cancelled:
+                raise CancelledError
             batch = tasks[start : start + count]
             answers += self._context.parallelize(batch, min(len(batch), PARTITIONS)).map(one).collect()
         shared.destroy()
         return [self.report.check(answer) for answer in answers]
 
+    def cancel(self) -> None:
+        """See :class:`~backend.executor.Executor`."""
+        self._cancelled = True
+        self._context.cancelAllJobs()
+
     def close(self) -> list[str]:
         """See :class:`~backend.executor.Executor`."""
-        folder = Path(os.environ["SPARK_HOME"], "work", self._context.applicationId)
+        folder = _home(self._folder) / "work" / self._context.applicationId
         try:
             self._context.stop()
             logs = sorted(folder.glob("*/stderr"))
@@ -78,14 +90,28 @@ class SparkExecutor:
             ONE_AT_A_TIME.release()
 
 
-def _start(options: dict[str, Any]) -> SparkContext:
+def _home(folder: Path) -> Path:
+    """A home for Spark that links to the installed one: it works in its home, wherever that is."""
     import pyspark  # noqa: PLC0415
 
-    home = Path(pyspark.__file__).parent
-    os.environ.update(SPARK_HOME=str(home), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
+    home = folder / "home"
+    if not home.exists():
+        home.mkdir(parents=True)
+        for part in ("bin", "jars", "python"):
+            (home / part).symlink_to(Path(pyspark.__file__).parent / part)
+    return home
+
+
+def _start(options: dict[str, Any], folder: Path) -> SparkContext:
+    import pyspark  # noqa: PLC0415
+
+    os.environ.update(
+        SPARK_HOME=str(_home(folder)), SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable
+    )
     # the executors inherit it, and the server's path is none of theirs
     os.environ.pop("PYTHONPATH", None)
     settings = {
+        "spark.local.dir": str(folder / "local"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         # both executors, before any chunk goes to one

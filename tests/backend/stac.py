@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import numpy as np
-import requests
 import xarray as xr
 from openeo.metadata import Band, BandDimension, CubeMetadata, SpatialDimension, TemporalDimension
 from rasterio.io import MemoryFile
 
 from .catalog import Scene, select_dates
 from .cube import Cube
+from .downloads import get
 from .errors import RequestError
 from .layer import Grid, Layer
 
@@ -50,20 +50,13 @@ def load_stac(url: str, params: LoadParameters, env: EvalEnv) -> Cube:
 
 
 def _items(url: str) -> list[dict[str, Any]]:
-    content = _got(url).json()
+    content = get(url).json()
     if content.get("type") == "Feature":
         for asset in content["assets"].values():
             asset["href"] = urljoin(url, asset["href"])
         return [content]
     links = [link["href"] for link in content.get("links", []) if link["rel"] == "item"]
     return [item for link in links for item in _items(urljoin(url, link))]
-
-
-def _got(url: str) -> requests.Response:
-    response = requests.get(url, timeout=60)
-    if not response.ok:
-        raise RequestError(f"Could not read {url}: {response.status_code} {response.reason}.")
-    return response
 
 
 def _bands(item: dict[str, Any]) -> dict[str, tuple[str, int]]:
@@ -82,7 +75,7 @@ def _layer(places: dict[str, tuple[str, int]]) -> Layer:
     images = []
     for href, index in places.values():
         # not opened by its URL: GDAL would hold the lock that a server in this process needs to answer
-        with MemoryFile(_got(href).content) as file, file.open() as source:
+        with MemoryFile(get(href).content) as file, file.open() as source:
             image = source.read(index).astype(np.float32)
             if source.nodata is not None:
                 image[image == source.nodata] = np.nan

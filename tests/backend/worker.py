@@ -165,6 +165,9 @@ def main() -> None:
             message = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
+        except MemoryError:
+            # what is left of the message can't be read as another
+            sys.exit("MemoryError: a chunk does not fit into the worker's memory.")
         udf = message.get("udf", udf)
         try:
             answer = run(udf, message["chunk"])
