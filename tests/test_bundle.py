@@ -156,6 +156,23 @@ def test_damaged_weights_are_not_packed(tmp_path, wheel, mtf_card):
     assert not (tmp_path / "out").exists()
 
 
+def test_address_that_is_none(tmp_path, wheel):
+    """Said before anything is downloaded or written."""
+    with pytest.raises(SuperresError, match="as url, got 'my bucket"):
+        bundle(tmp_path / "out", "cubic_mtf", url="my bucket", wheel=wheel)
+    assert not (tmp_path / "out").exists()
+
+
+def test_failed_write_leaves_nothing(tmp_path, wheel, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(SuperresError, match="No space left"):
+        bundle(tmp_path / "out", "cubic_mtf", wheel=wheel)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_folder_that_cannot_be_made(tmp_path, wheel):
     (tmp_path / "file").write_text("")
     with pytest.raises(SuperresError, match="can't be written"):

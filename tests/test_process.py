@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import openeo
 import pytest
+import xarray as xr
 from openeo.rest._testing import DummyBackend
 from openeo.rest.connection import Connection
 
@@ -198,7 +199,11 @@ def test_job_options_of_inline_weights():
 
 
 def test_job_options_name_the_folder_that_the_graph_reads(cube):
-    for url, folder in ((ARCHIVE, "superres_models"), (f"{ARCHIVE}#mine", "mine")):
+    for url, folder in (
+        (ARCHIVE, "superres_models"),
+        (f"{ARCHIVE}#", "superres_models"),
+        (f"{ARCHIVE}#mine", "mine"),
+    ):
         context = run_udf(superresolve(cube, "cubic_mtf", weights=url).flat_graph())["context"]
         assert context["model"] == f"{folder}/cubic_mtf.onnx"
         archives = job_options("cubic_mtf", weights=url, onnxruntime="https://example.com/ort.zip")
@@ -212,6 +217,23 @@ def test_job_options_can_be_overridden():
     options = job_options("cubic_mtf", python_memory="9g", max_executors=4, **{"executor-memory": None})
     assert (options["python-memory"], options["max-executors"]) == ("9g", 4)
     assert "executor-memory" not in options
+    # some names have underscores
+    assert job_options("cubic_mtf", node_caching=True)["node_caching"] is True
+
+
+def test_job_options_keep_what_is_needed():
+    options = job_options("cubic_mtf", udf_dependency_archives=["https://example.com/mine.zip#mine"])
+    assert options["udf-dependency-archives"] == [PUBLIC_ONNXRUNTIME, "https://example.com/mine.zip#mine"]
+    with pytest.raises(SuperresError, match="looks for onnxruntime in the folder 'onnx_deps'"):
+        job_options("cubic_mtf", onnxruntime="https://example.com/ort.zip#other")
+    with pytest.raises(SuperresError, match=r"archive .* as onnxruntime, got 'none'"):
+        job_options("cubic_mtf", onnxruntime="none")
+
+
+def test_memory_follows_the_size():
+    memory = [int(job_options(size=size)["python-memory"][:-1]) for size in (128, 512, 768, 1024)]
+    assert memory == [2, 2, 5, 8]
+    assert build_process(size=768)["default_job_options"]["python-memory"] == "5g"
 
 
 def test_save_options_carry_the_tags_of_local_files(tmp_path):
@@ -242,13 +264,24 @@ def test_save_options_carry_the_tags_of_local_files(tmp_path):
         ({"overlap": 0}, "below the margin"),
         ({"size": 25}, "size of 25 is below the overlap of 26"),
         ({"size": 100, "overlap": 101}, "size of 100 is below the overlap of 101"),
-        ({"size": 512.0}, "whole number of 10 m pixels as size"),
-        ({"overlap": "26"}, "whole number of 10 m pixels as overlap"),
+        ({"size": 512.0}, "whole number as size"),
+        ({"overlap": "26"}, "whole number as overlap"),
         ({"mode": "2x"}, "Unknown mode '2x': use 'grid' or 'upscale'"),
         ({"provider": "tpu"}, "Unknown provider 'tpu'"),
         ({"threads": 0}, "threads 0"),
-        ({"offset": "-1000"}, "offset '-1000'"),
-        ({"weights": "weights.onnx"}, "URL of an archive"),
+        ({"size": True}, "whole number as size, got True"),
+        ({"size": 2049}, "does not fit a back-end's workers"),
+        ({"offset": "-1000"}, "finite number as offset, got '-1000'"),
+        ({"offset": float("nan")}, "finite number as offset, got nan"),
+        ({"mode": ["grid"]}, "Unknown mode"),
+        ({"weights": "weights.onnx"}, "URL of an archive .* as weights .'auto' and 'inline' are known"),
+        ({"weights": Path("weights.zip")}, "URL of an archive"),
+        ({"weights": None}, "URL of an archive"),
+        ({"weights": "https://example.com"}, "URL of an archive"),
+        ({"weights": "https://example.com/my model.zip"}, "URL of an archive"),
+        ({"weights": "https://example.com/m.zip#../up"}, "name of a folder after #"),
+        ({"weights": "https://example.com/m.zip#/abs"}, "name of a folder after #"),
+        ({"weights": "https://example.com/m.zip#onnx_deps"}, "is for onnxruntime"),
         ({"model": "cubic"}, "Unknown model 'cubic'"),
     ],
 )
@@ -270,18 +303,100 @@ def test_smooth_resampling_is_refused(cube, method):
     target = cube.resample_spatial(resolution=10)
     with pytest.raises(SuperresError, match=f"method '{method}'"):
         superresolve(cube.resample_cube_spatial(target, method=method))
-    superresolve(cube.resample_spatial(resolution=10, projection=32631))
+
+
+def test_smooth_resampling_of_a_part_is_refused(connection):
+    fine = connection.load_collection("SENTINEL2_L2A", EXTENT, PERIOD, BAND_NAMES[:4])
+    coarse = connection.load_collection("SENTINEL2_L2A", EXTENT, PERIOD, BAND_NAMES[4:])
+    superresolve(fine.merge_cubes(coarse.resample_spatial(resolution=10)), "cubic_mtf")
+    with pytest.raises(SuperresError, match="resampled with method 'bilinear'"):
+        superresolve(fine.merge_cubes(coarse.resample_spatial(resolution=10, method="bilinear")))
+    with pytest.raises(SuperresError, match="resampled with method 'average'"):
+        superresolve(fine.merge_cubes(coarse).process("aggregate_spatial_window", data=coarse))
+
+
+def test_elevation_beside_the_bands_may_be_smooth(backend, cube):
+    backend.setup_collection("COPERNICUS_30", bands=["DEM"])
+    elevation = backend.connection.load_collection("COPERNICUS_30", EXTENT, bands=["DEM"])
+    merged = cube.merge_cubes(elevation.resample_cube_spatial(cube, method="bilinear"))
+    graph = superresolve(merged, "cubic_mtf").flat_graph()
+    assert node(graph, "filter_bands")["bands"] == list(BAND_NAMES)
+
+
+@pytest.mark.parametrize("projection", [4326, 3035, "EPSG:3857"])
+def test_reprojection_is_refused(cube, projection):
+    with pytest.raises(SuperresError, match="Reproject after superresolve"):
+        superresolve(cube.resample_spatial(resolution=10, projection=projection))
+    superresolve(cube.resample_spatial(resolution=10, projection=32631), "cubic_mtf")
 
 
 @pytest.mark.parametrize("resolution", [5, 20, [10, 20]])
 def test_cube_of_other_resolution_is_refused(cube, resolution):
     with pytest.raises(SuperresError, match="expected the 10 m grid"):
         superresolve(cube.resample_spatial(resolution=resolution))
+    with pytest.raises(SuperresError, match="expected the 10 m grid"):
+        superresolve(cube.resample_spatial(resolution=resolution).resample_spatial(resolution=10))
+    with pytest.raises(SuperresError, match="expected the 10 m grid"):
+        superresolve(cube.resample_cube_spatial(cube.resample_spatial(resolution=resolution)))
 
 
-def test_super_resolving_twice_is_refused(cube):
-    with pytest.raises(SuperresError, match=r"resampled to 5.*expected the 10 m grid"):
-        superresolve(superresolve(cube))
+@pytest.mark.parametrize("mode", ["grid", "upscale"])
+def test_super_resolving_twice_is_refused(cube, mode):
+    fine = superresolve(cube, "cubic_mtf", mode=mode)
+    for again in (fine, fine.resample_spatial(resolution=10), cube.merge_cubes(fine)):
+        with pytest.raises(SuperresError, match="super-resolved already"):
+            superresolve(again, "cubic_mtf", mode=mode)
+
+
+def test_what_is_no_cube_of_a_back_end_is_refused(cube, image):
+    with pytest.raises(SuperresError, match=r"got DataArray.*superresolve_local"):
+        superresolve(xr.DataArray(image))
+    with pytest.raises(SuperresError, match="got SaveResult"):
+        superresolve(cube.save_result("GTiff"))
+    with pytest.raises(SuperresError, match="no bands, only dimensions"):
+        superresolve(cube.ndvi(nir="B08", red="B04"))
+
+
+def test_numbers_may_be_numpys(cube):
+    numbers = {
+        "size": np.int64(256),
+        "overlap": np.int32(30),
+        "offset": np.float32(-1000),
+        "threads": np.int8(2),
+    }
+    fine = superresolve(cube, "cubic_mtf", **numbers)
+    context = json.loads(fine.to_json())["process_graph"]
+    assert {key: run_udf(context)["context"][key] for key in numbers} == {
+        "size": 256,
+        "overlap": 30,
+        "offset": -1000,
+        "threads": 2,
+    }
+
+
+def test_smallest_size_is_the_overlap(cube):
+    graph = superresolve(cube, "cubic_mtf", size=26).flat_graph()
+    assert node(graph, "apply_neighborhood")["size"][0]["value"] == 52
+
+
+def test_dates_go_by_the_name_of_their_dimension(cube):
+    renamed = superresolve(cube.rename_dimension("t", "time"), "cubic_mtf")
+    assert node(renamed.flat_graph(), "apply_neighborhood")["size"][2] == {
+        "dimension": "time",
+        "value": "P1D",
+    }
+
+
+def test_process_takes_the_settings_of_superresolve():
+    process = build_process(
+        "cubic_mtf", onnxruntime="https://example.com/ort.zip", mode="upscale", size=100, offset=-1000
+    )
+    context = run_udf(process["process_graph"])["context"]
+    assert (context["mode"], context["size"], context["offset"]) == ("upscale", 100, -1000)
+    archives = process["default_job_options"]["udf-dependency-archives"]
+    assert archives == ["https://example.com/ort.zip#onnx_deps"]
+    with pytest.raises(SuperresError, match=r"process id .* got 'a b/c'"):
+        build_process("cubic_mtf", process_id="a b/c")
 
 
 def large_card(card: ModelCard, folder: Path, size: int) -> ModelCard:

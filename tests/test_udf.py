@@ -370,6 +370,9 @@ def test_reflectance_is_refused(image, context):
     chunk = on_fine_grid(image[:, 200:230, 100:130])
     with pytest.raises(SuperresError, match="Multiply by 10 000"):
         udf.superresolve_cube(chunk / 10_000, udf.Context.parse(context))
+    # an offset does not hide it
+    with pytest.raises(SuperresError, match="Multiply by 10 000"):
+        udf.superresolve_cube(chunk / 10_000, udf.Context.parse({**context, "offset": -1000}))
     # a chunk of nodata and dark water, offset applied, is none
     udf.refuse_reflectance(np.array([np.nan, -3, 0], np.float32))
     udf.refuse_reflectance(np.full(5, np.nan, np.float32))
@@ -427,6 +430,15 @@ def test_chunk_of_another_size_than_asked_is_computed_whole(image, context, mtf_
     assert np.isfinite(padded[:, 2 * overlap : -2 * overlap, 2 * overlap : -2 * overlap]).all()
     cut = execute(prepare(image[:, overlap:whole, :whole]), asked).to_numpy()
     assert np.isfinite(cut).all()
+
+
+@pytest.mark.parametrize(("mode", "finer"), [("grid", 1), ("upscale", 2)])
+def test_what_arrives_is_not_changed(image, context, mode, finer):
+    fine = on_fine_grid(image[:, 200:220, 100:120])
+    chunk = fine[:, ::finer, ::finer].copy()
+    before = chunk.copy()
+    udf.superresolve_cube(chunk, udf.Context.parse({**context, "mode": mode, "offset": 100}))
+    xr.testing.assert_identical(chunk, before)
 
 
 @pytest.mark.parametrize(("mode", "finer"), [("grid", 1), ("upscale", 2)])
@@ -506,6 +518,7 @@ def test_too_little_memory_names_the_job_option(image, context, mtf_card, monkey
         ({"threads": "4"}, "threads '4'; expected a whole number from 1 on"),
         ({"bands": None}, "bands None; expected a list of names"),
         ({"offset": "-1000"}, "offset '-1000'; expected a number"),
+        ({"offset": float("nan")}, "offset nan; expected a number"),
         ({"weights": 5}, "can't be unpacked"),
         ({"sha256": "0" * 64}, "SHA-256"),
         ({"weights": "!"}, "can't be unpacked"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,31 @@ from .card import DEFAULT_MODEL, ModelCard, load_card
 from .errors import ModelError, OutputError, ProcessError
 from .udf import DEPENDENCIES, pack_weights
 
+DEFAULT_SIZE = 512
+"""Edge of a chunk in 10 m pixels, without overlap. With the default model 1.21 times as many pixels are
+computed (at 256: 1.45 times, at 768: 1.14 times)."""
+MEASURED = (580, 2)
+"""A chunk's edge with its overlap, and GiB of memory that serve an executor with two workers: each took 0.7
+to 0.9 GiB of virtual memory at that size. Spark shares "python-memory" out to an executor's workers."""
+UNDERSCORED = frozenset(
+    {
+        "driver_cores",
+        "driver_memory",
+        "driver_memoryOverhead",
+        "executor_cores",
+        "executor_memory",
+        "executor_memoryOverhead",
+        "image_name",
+        "logging_threshold",
+        "max_executors",
+        "python_memory",
+        "soft_errors",
+        "task_cpus",
+        "udf_dependency_archives",
+        "udf_dependency_files",
+    }
+)
+"""Job options whose own names have hyphens; others, such as node_caching, have underscores."""
 REQUEST_LIMIT = 2 << 20
 """Bytes of a request that back-ends take (HTTP 413 beyond)."""
 MODELS = "superres_models"
@@ -39,6 +66,7 @@ HOST_IT = (
 def job_options(
     model: str | Path | ModelCard = DEFAULT_MODEL,
     *,
+    size: int = DEFAULT_SIZE,
     weights: str = "auto",
     onnxruntime: str | None = PUBLIC_ONNXRUNTIME,
     **overrides: Any,
@@ -47,11 +75,12 @@ def job_options(
 
     Args:
         model: A shipped model's name, the path of a card, or a card.
-        weights: As given to :func:`openeo_superres.superresolve`.
+        size: As given to :func:`openeo_superres.superresolve`.
+        weights: Likewise.
         onnxruntime: URL of an archive with onnxruntime, unpacked to the folder "onnx_deps"; None where the
             back-end's image has onnxruntime.
-        overrides: Further options, or other values, with underscores or hyphens: ``python_memory="4g"``. None
-            takes an option out.
+        overrides: Further options, or other values: ``python_memory="4g"`` for "python-memory". Archives are
+            added to those that are needed. None takes an option out.
 
     Returns:
         What ``execute_batch`` and ``create_job`` take as ``job_options``.
@@ -61,18 +90,25 @@ def job_options(
         ProcessError: If an archive's URL is none, or the weights are too large to travel in the request.
     """
     card = load_card(model)
-    archives = [] if onnxruntime is None else [archive_entry(onnxruntime, DEPENDENCIES)]
+    archives = [] if onnxruntime is None else [archive_entry("onnxruntime", onnxruntime, DEPENDENCIES)]
+    if archives and not archives[0].endswith(f"#{DEPENDENCIES}"):
+        raise ProcessError(
+            f"The UDF looks for onnxruntime in the folder {DEPENDENCIES!r}; got {onnxruntime!r}."
+        )
     if "model" in weights_context(card, weights):
-        archives.append(archive_entry(weights, MODELS))
+        archives.append(archive_entry("weights", weights, MODELS))
+    edge, memory = MEASURED
     options: dict[str, Any] = {
         # of the Java side, as usual for UDFs on tiles
         "executor-memory": "2g",
         "executor-memoryOverhead": "1g",
-        # a worker takes 0.7 to 0.9 GiB of virtual memory; Spark may share this out to two in an executor
-        "python-memory": "2g",
-        "udf-dependency-archives": archives or None,
+        "python-memory": f"{max(memory, math.ceil(memory * ((size + 2 * card.margin) / edge) ** 2))}g",
     }
-    options |= {name.replace("_", "-"): value for name, value in overrides.items()}
+    options |= {
+        name.replace("_", "-") if name in UNDERSCORED else name: overrides[name] for name in overrides
+    }
+    archives += options.pop("udf-dependency-archives", None) or []
+    options["udf-dependency-archives"] = archives or None
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -84,7 +120,10 @@ def weights_context(card: ModelCard, weights: str) -> dict[str, str]:
         ProcessError: If the archive's URL is none, or the weights are too large to travel in the request.
     """
     if weights not in {"auto", "inline"}:
-        return {"model": f"{archive_entry(weights, MODELS).rpartition('#')[2]}/{card.path.name}"}
+        folder = archive_entry("weights", weights, MODELS).rpartition("#")[2]
+        if folder == DEPENDENCIES:
+            raise ProcessError(f"The folder {DEPENDENCIES!r} is for onnxruntime; give the weights another.")
+        return {"model": f"{folder}/{card.path.name}"}
     packed = pack_weights(_checked_weights(card))
     if weights == "auto" and len(packed) > REQUEST_LIMIT // 2:
         raise ProcessError(
@@ -94,17 +133,26 @@ def weights_context(card: ModelCard, weights: str) -> dict[str, str]:
     return {"weights": packed}
 
 
-def archive_entry(url: str, folder: str) -> str:
+def archive_entry(argument: str, url: str, folder: str) -> str:
     """An archive as ``udf-dependency-archives`` lists it: its URL, and the folder it is unpacked to.
 
+    Args:
+        argument: What is given, for the error.
+        url: Of the archive, with the folder as its fragment or without.
+        folder: Where there is no fragment.
+
     Raises:
-        ProcessError: If it is no URL.
+        ProcessError: If it is no URL, or its fragment no name of a folder.
     """
-    if not url.startswith(("http://", "https://")):
+    address, _, fragment = url.partition("#") if isinstance(url, str) else ("", "", "")
+    if not re.fullmatch(r"https?://[^\s/]+/\S+", address):
+        instead = " ('auto' and 'inline' are known, too)" if argument == "weights" else ""
         raise ProcessError(
-            f"Expected the URL of an archive (https://...), got {url!r}. Weights may be 'auto' or 'inline'."
+            f"Expected the URL of an archive (https://...) as {argument}{instead}, got {url!r}."
         )
-    return url if "#" in url else f"{url}#{folder}"
+    if fragment and not re.fullmatch(r"\w[\w.-]*", fragment):
+        raise ProcessError(f"Expected the name of a folder after # in {url!r}, got {fragment!r}.")
+    return f"{address}#{fragment or folder}"
 
 
 # ---- archives
@@ -156,6 +204,8 @@ def bundle(
     """
     card = load_card(model)
     weights = _checked_weights(card)
+    base = url.rstrip("/")
+    archive_entry("url", f"{base}/archive.zip", MODELS)
     folder = Path(folder)
     card_file = card.path.with_suffix(".json")
     with tempfile.TemporaryDirectory() as temporary:
@@ -170,7 +220,6 @@ def bundle(
         theirs = _write(folder / f"{name}.zip", runtime)
     except OSError as error:
         raise OutputError(f"The archives can't be written to {folder}: {error.strerror}.") from error
-    base = url.rstrip("/")
     address = f"{base}/{ours.path.name}"
     options = job_options(card, weights=address, onnxruntime=f"{base}/{theirs.path.name}")
     return Bundle(ours, theirs, address, options)

@@ -22,12 +22,12 @@ from rich.table import Table
 
 from . import __version__
 from .__main__ import INTERRUPTED
-from .bundle import PLACEHOLDER, PUBLIC_ONNXRUNTIME, bundle
+from .bundle import DEFAULT_SIZE, PLACEHOLDER, PUBLIC_ONNXRUNTIME, bundle
 from .card import DEFAULT_MODEL, list_models, load_card
 from .cog import ENCODINGS
 from .demo import SAMPLE, demonstrate
 from .errors import OutputError, SuperresError
-from .process import DEFAULT_SIZE, RUNTIMES, build_process
+from .process import RUNTIMES, build_process
 from .raster import output_bytes, superresolve_scene
 from .scene import Scene, open_scene
 
@@ -235,15 +235,21 @@ def _gains(card: ModelCard, scene: str) -> str:
     help="inline, the URL of a model archive (see bundle), or auto: inline if they are small.",
 )
 @click.option(
-    "--onnxruntime", default=PUBLIC_ONNXRUNTIME, show_default=True, help="URL of an archive with onnxruntime."
+    "--onnxruntime",
+    default=PUBLIC_ONNXRUNTIME,
+    show_default=True,
+    help="URL of an archive with onnxruntime; none: the back-end's image has it.",
 )
-def udp(output: Path | None, *, overwrite: bool, **options: Any) -> None:
+@click.option(
+    "--offset", type=float, default=0, show_default=True, help="Makes the collection's numbers harmonised DN."
+)
+def udp(output: Path | None, *, overwrite: bool, onnxruntime: str, **options: Any) -> None:
     """Write the openEO process that loads and super-resolves Sentinel-2.
 
     It is JSON, ready to paste into the openEO Web Editor, to save as a user-defined process, or to publish
     under a URL. Parameters: spatial_extent, temporal_extent, max_cloud_cover.
     """
-    process = build_process(**options)
+    process = build_process(onnxruntime=None if onnxruntime == "none" else onnxruntime, **options)
     text = json.dumps(process, indent=2)
     if output is None:
         click.echo(text)

@@ -5,7 +5,7 @@ Sizes, overlaps and margins count 10 m pixels in signatures; in a graph they cou
 
 from __future__ import annotations
 
-import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,26 +15,22 @@ from openeo.api.process import Parameter
 from openeo.metadata import Band, BandDimension, CollectionMetadata, SpatialDimension, TemporalDimension
 from openeo.rest.udp import build_process_dict
 
-from .bundle import HOST_IT, PUBLIC_ONNXRUNTIME, REQUEST_LIMIT, job_options, weights_context
+from .bundle import DEFAULT_SIZE, PUBLIC_ONNXRUNTIME, job_options, weights_context
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .errors import ProcessError
+from .request import check_chunks, check_cube, check_request, check_samples, number, whole
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE
 from .udf import PIXEL, Context
 from .udf import __file__ as udf_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["build_process", "job_options", "load_sentinel2", "save_options", "superresolve"]
 
 UDF_SOURCE = Path(udf_file)
 RUNTIMES = {"grid": "Python", "upscale": "Python-Jep"}
 """UDF runtime of each mode: only "Python-Jep" lets a UDF change the resolution."""
-DEFAULT_SIZE = 512
-"""Edge of a chunk in 10 m pixels, without overlap. With the default model 1.21 times as many pixels are
-computed (at 256: 1.45 times, at 768: 1.14 times) in 0.9 GiB of a worker's virtual memory (0.65, 1.4)."""
-REQUEST_RESERVE = 16 << 10
-"""Bytes left for what a request says besides its graph: title, job options, what follows in the graph."""
 
 
 def load_sentinel2(
@@ -62,7 +58,7 @@ def load_sentinel2(
     Returns:
         A cube with bands B02, B03, B04, B08, B05, B06, B07, B8A, B11, B12 and the extra ones.
     """
-    bands = [*BAND_NAMES, *extra_bands]
+    bands = [*dict.fromkeys([*BAND_NAMES, *extra_bands])]
     return connection.load_collection(
         collection_id, spatial_extent, temporal_extent, bands, max_cloud_cover=max_cloud_cover
     )
@@ -84,7 +80,8 @@ def superresolve(
 
     Args:
         cube: DN at 10 m, with bands labelled B02 ... B12 (others are dropped), 20 m bands replicated by
-            nearest resampling: what :func:`load_sentinel2` gives, masked or composited or not.
+            nearest resampling: what :func:`load_sentinel2` gives, masked or not, or composited band by band
+            (median and the like; dates chosen for each pixel would tear the 20 m pixels apart).
         model: A shipped model's name, the path of a card, or a card.
         mode: "grid": the graph resamples to the fine grid (nearest, so that the samples stay), and the UDF
             puts super-resolved pixels there; works with the runtime "Python". "upscale": the UDF changes the
@@ -104,13 +101,17 @@ def superresolve(
 
     Raises:
         UnknownModelError: If there is no such model.
-        ProcessError: If an argument, the cube or the size of the request can't work on a back-end; nothing
-            has been sent then.
+        SuperresError: If an argument, the cube, the weights or the size of the request can't work on a
+            back-end; nothing has been sent then.
     """
     card = load_card(model)
-    overlap = card.margin if overlap is None else overlap
-    _check_chunks(card, mode, size, overlap)
-    _check_samples(cube)
+    if not isinstance(mode, str) or mode not in RUNTIMES:
+        raise ProcessError(f"Unknown mode {mode!r}: use 'grid' or 'upscale'.")
+    size = whole("size", size)
+    overlap = card.margin if overlap is None else whole("overlap", overlap)
+    check_cube(cube)
+    check_chunks(card, size, overlap)
+    check_samples(cube, card)
     cube = _with_bands(cube, card)
     context = {
         "mode": mode,
@@ -120,9 +121,9 @@ def superresolve(
         "sha256": card.sha256,
         "overlap": overlap,
         "size": size,
-        "offset": offset,
+        "offset": number("offset", offset),
         "provider": provider,
-        "threads": threads,
+        "threads": whole("threads", threads),
         **weights_context(card, weights),
     }
     Context.parse(context)
@@ -133,7 +134,7 @@ def superresolve(
         cube = cube.resample_spatial(resolution=PIXEL / card.scale, method="near")
     udf = openeo.UDF(UDF_SOURCE.read_text(encoding="utf-8"), runtime=RUNTIMES[mode], context=context)
     fine = cube.apply_neighborhood(process=udf, size=chunk, overlap=_spatial(pixels * overlap))
-    _check_request(fine.flat_graph(), card)
+    check_request(fine.flat_graph(), card)
     return fine
 
 
@@ -187,6 +188,9 @@ def build_process(
         ProcessError: As :func:`superresolve` does.
     """
     card = load_card(model)
+    process_id = process_id or f"sentinel2_superresolution_{card.name}".replace("-", "_")
+    if not re.fullmatch(r"\w+", process_id):
+        raise ProcessError(f"Expected a process id of letters, digits and _, got {process_id!r}.")
     extent = Parameter.bounding_box(
         "spatial_extent", description="Area to super-resolve, best in the UTM zone of the products."
     )
@@ -206,13 +210,13 @@ def build_process(
     metres = f"{PIXEL / card.scale:g} m"
     process: dict[str, Any] = build_process_dict(
         fine,
-        process_id=process_id or f"sentinel2_superresolution_{card.name}",
+        process_id=process_id,
         summary=f"Super-resolution of Sentinel-2 to {metres}",
         description=(
             f"Loads {collection_id} and super-resolves bands {', '.join(card.bands)} from 10 m and 20 m to "
             f"{metres} with the network {card.name} of openeo-superres. The result holds digital numbers "
-            "(reflectance x 10 000, offset applied); seen by the sensor again it gives the input. Nodata "
-            "stays nodata. Run it as a batch job: the job options name the archive with onnxruntime."
+            "(reflectance x 10 000); seen by the sensor again it gives the input. Nodata stays nodata. Run "
+            "it as a batch job, with the job options that come with the process."
         ),
         parameters=[extent, period, cover],
         returns={
@@ -220,7 +224,9 @@ def build_process(
             "schema": {"type": "object", "subtype": "datacube"},
         },
         categories=["sentinel-2", "super-resolution"],
-        default_job_options=job_options(card, weights=weights, onnxruntime=onnxruntime),
+        default_job_options=job_options(
+            card, size=settings.get("size", DEFAULT_SIZE), weights=weights, onnxruntime=onnxruntime
+        ),
     )
     return process
 
@@ -251,9 +257,17 @@ def _one_date(cube: openeo.DataCube) -> list[dict[str, Any]]:
 def _with_bands(cube: openeo.DataCube, card: ModelCard) -> openeo.DataCube:
     """Drop bands that the model does not take; where they are not known the back-end picks them by name."""
     metadata = cube.metadata
-    if metadata is None or not metadata.has_band_dimension():
+    dimensions = metadata.dimension_names() if metadata else None
+    if metadata is None or not dimensions:
         return cube.filter_bands([*card.bands])
+    if not metadata.has_band_dimension():
+        raise ProcessError(
+            f"The cube has no bands, only dimensions {', '.join(dimensions)}; model {card.name} needs bands "
+            f"{', '.join(card.bands)}."
+        )
     there = metadata.band_names
+    if not there:
+        return cube.filter_bands([*card.bands])
     if missing := [band for band in card.bands if band not in there]:
         raise ProcessError(
             f"Model {card.name} needs bands {', '.join(card.bands)}; the cube has {', '.join(there)}. "
@@ -261,67 +275,3 @@ def _with_bands(cube: openeo.DataCube, card: ModelCard) -> openeo.DataCube:
         )
     wanted: list[str | int] = [band for band in there if band in card.bands]
     return cube if wanted == there else cube.filter_bands(wanted)
-
-
-# ---- what is refused before anything is sent
-
-
-def _check_chunks(card: ModelCard, mode: str, size: int, overlap: int) -> None:
-    if mode not in RUNTIMES:
-        raise ProcessError(f"Unknown mode {mode!r}: use 'grid' or 'upscale'.")
-    for name, value in (("size", size), ("overlap", overlap)):
-        if not isinstance(value, int):
-            raise ProcessError(f"Expected a whole number of 10 m pixels as {name}, got {value!r}.")
-    if overlap < card.margin:
-        raise ProcessError(
-            f"An overlap of {overlap} is below the margin of {card.name}, {card.margin} pixels of 10 m: "
-            "pixels near the edges of chunks would depend on where the edges are. Leave it out, or give more."
-        )
-    if size < overlap:
-        raise ProcessError(
-            f"A size of {size} is below the overlap of {overlap}: back-ends then shift pixels silently. Give "
-            f"a size of at least {overlap}; small sizes are slow, since the overlap is computed, too."
-        )
-
-
-def _check_samples(cube: openeo.DataCube) -> None:
-    """Refuse a cube whose samples were interpolated, or that is not at 10 m, as far as its graph tells."""
-    resamplings = [
-        node["arguments"]
-        for node in _upstream(cube.flat_graph())
-        if node["process_id"] in {"resample_spatial", "resample_cube_spatial"}
-    ]
-    for arguments in resamplings:
-        if (method := arguments.get("method", "near")) != "near":
-            raise ProcessError(
-                f"The cube was resampled with method {method!r}: that hides what was measured, and 20 m "
-                "bands are no longer replicated pixels. Use method 'near', or resample after superresolve."
-            )
-    # the last one counts
-    resolution = resamplings[0].get("resolution", 0) if resamplings else 0
-    steps = resolution if isinstance(resolution, list | tuple) else [resolution]
-    if any(isinstance(step, int | float) and step not in {0, PIXEL} for step in steps):
-        raise ProcessError(
-            f"The cube was resampled to {resolution}; expected the 10 m grid of Sentinel-2. Leave that "
-            "resample_spatial out: superresolve does what is needed."
-        )
-
-
-def _upstream(graph: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Nodes that the result's pixels came through, the last first."""
-    node = next(node for node in graph.values() if node.get("result"))
-    while True:
-        yield node
-        data = node["arguments"].get("data")
-        if not isinstance(data, dict) or data.get("from_node") not in graph:
-            return
-        node = graph[data["from_node"]]
-
-
-def _check_request(graph: dict[str, Any], card: ModelCard) -> None:
-    size = len(json.dumps(graph))
-    if size > REQUEST_LIMIT - REQUEST_RESERVE:
-        raise ProcessError(
-            f"The process graph has {size / 2**20:.2f} MiB, with {card.name} in it; back-ends take requests "
-            f"of at most {REQUEST_LIMIT / 2**20:.0f} MiB. {HOST_IT}"
-        )

@@ -436,8 +436,9 @@ def decide_phase(votes: np.ndarray, default: tuple[int, int] = (0, 0)) -> tuple[
     if complete >= ENOUGH_BLOCKS and equal < complete / 2:
         raise SuperresError(
             f"Expected bands replicated {factor} x {factor} (nearest), but pixels differ inside "
-            f"{complete - equal} of {complete} blocks: the bands were resampled smoothly or reprojected. "
-            "Load them at their own resolution, or resample with method 'near'."
+            f"{complete - equal} of {complete} blocks: the bands were resampled smoothly or reprojected, or "
+            "dates were chosen pixel by pixel. Load them at their own resolution, resample with method "
+            "'near', compose dates band by band (median)."
         )
     return row, column
 
@@ -487,7 +488,7 @@ class Context:
         if not isinstance(bands, list | tuple) or not all(isinstance(band, str) for band in bands):
             raise SuperresError(f"The UDF's context has bands {bands!r}; expected a list of names.")
         parsed = cls(**{**context, **numbers, "bands": tuple(bands)})
-        if not isinstance(parsed.offset, int | float):
+        if not isinstance(parsed.offset, int | float) or not np.isfinite(parsed.offset):
             raise SuperresError(f"The UDF's context has offset {parsed.offset!r}; expected a number.")
         if parsed.mode not in {"grid", "upscale"}:
             raise SuperresError(f"Unknown mode {parsed.mode!r}: use 'grid' or 'upscale'.")
@@ -685,8 +686,9 @@ def _resolved(
     height, width = (scale * n for n in dates.shape[-2:])
     result = np.full((*dates.shape[:2], height, width), np.nan, np.float32)
     dates = dates.astype(np.float32, order="C")
-    dates += np.float32(context.offset)
+    # an offset would hide it
     refuse_reflectance(dates)
+    dates += np.float32(context.offset)
     phase = (0, 0)
     if model.coarse:
         phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
