@@ -201,11 +201,13 @@ def bundle(
         UnknownModelError: If there is no such model.
         ModelError: If its weights are not those of its card.
         OutputError: If the folder can't be written, the wheel can't be read or downloaded.
+        ProcessError: If the address is none.
     """
     card = load_card(model)
     weights = _checked_weights(card)
     base = url.rstrip("/")
-    archive_entry("url", f"{base}/archive.zip", MODELS)
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", base):
+        raise ProcessError(f"Expected where the archives will be found (https://...) as url, got {url!r}.")
     folder = Path(folder)
     card_file = card.path.with_suffix(".json")
     with tempfile.TemporaryDirectory() as temporary:
