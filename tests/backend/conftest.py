@@ -19,13 +19,15 @@ import pytest
 import rasterio
 import xarray as xr
 
-from openeo_superres.bundle import bundle
+from openeo_superres import load_sentinel2, superresolve_local
+from openeo_superres.bundle import ONNXRUNTIME_VERSION, _download, bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-backend" / "bin" / "python"
+BACKEND = ROOT / ".venv-backend"
+PYTHON = BACKEND / "bin" / "python"
 LOCALHOST = "127.0.0.1"
 BANDS = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]
 EPSG = 32618
@@ -35,6 +37,10 @@ FAR_NORTH = NORTH + 4_240_000
 """Where SENTINEL2_L1C starts."""
 CLEAR, CLOUDY = ("2016-08-01", "2016-08-02"), ("2016-08-11", "2016-08-12")
 BOTH = ("2016-08-01", "2016-08-12")
+MODEL = "cubic_mtf"
+"""Its margin is 26."""
+TOLERANCE = 0.01
+"""In DN: here and there run different versions of onnxruntime and numpy."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,6 +58,7 @@ class Server:
     url: str
     public: Path
     """Folder that it serves under /public/."""
+    process: subprocess.Popen[str]
 
     def connect(self) -> openeo.Connection:
         connection = openeo.connect(self.url)
@@ -80,7 +87,7 @@ def serving(folder: Path, *options: str | Path) -> Iterator[Server]:
         url = server.stdout.readline().strip()
         if not url:
             pytest.fail(f"The back-end did not start:\n{(folder / 'log').read_text()}")
-        yield Server(url, public)
+        yield Server(url, public, server)
     finally:
         server.terminate()
         try:
@@ -105,9 +112,26 @@ def connection(server: Server) -> openeo.Connection:
 
 
 @pytest.fixture(scope="session")
-def onnxruntime_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of onnxruntime, downloaded once and kept beside the back-end's environment."""
+    folder = BACKEND / "wheels"
+    if kept := list(folder.glob(f"onnxruntime-{ONNXRUNTIME_VERSION}-*.whl")):
+        return kept[0]
+    folder.mkdir(exist_ok=True)
+    return Path(shutil.copy(_download(tmp_path_factory.mktemp("wheel")), folder))
+
+
+@pytest.fixture(scope="session")
+def onnxruntime_archive(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """onnxruntime for the back-end's Python."""
-    return bundle(tmp_path_factory.mktemp("archives"), "cubic_mtf").onnxruntime.path
+    return bundle(tmp_path_factory.mktemp("archives"), MODEL, wheel=wheel).onnxruntime.path
+
+
+@pytest.fixture(scope="session")
+def archive_url(server: Server, onnxruntime_archive: Path) -> str:
+    """Where a batch job finds it."""
+    shutil.copy(onnxruntime_archive, server.public)
+    return server.publish(onnxruntime_archive.name)
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +139,31 @@ def equipped(tmp_path_factory: pytest.TempPathFactory, onnxruntime_archive: Path
     """A back-end whose image has onnxruntime, so that synchronous calls find it."""
     with serving(tmp_path_factory.mktemp("equipped"), "--onnxruntime", onnxruntime_archive) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def measured(equipped: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, xr.DataArray]:
+    """The collection at 10 m, by date."""
+    connection, folder = equipped.connect(), tmp_path_factory.mktemp("measured")
+    dates = {CLEAR[0]: CLEAR, CLOUDY[0]: CLOUDY}
+    whole = extent(width=512, height=512)
+    return {date: download(load_sentinel2(connection, whole, time), folder) for date, time in dates.items()}
+
+
+@pytest.fixture(scope="session")
+def expected(measured: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """The same at 5 m, made here."""
+    return {date: superresolve_local(image, MODEL) for date, image in measured.items()}
+
+
+def assert_same(found: xr.DataArray, whole: xr.DataArray, box: dict[str, Any]) -> None:
+    """The result has the pixels of the whole, in the box and at its place; beyond it there is nodata."""
+    assert found.dims == ("bands", "y", "x")
+    assert [*found["bands"].to_numpy()] == [*whole["bands"].to_numpy()]
+    edges = (found.x[0] - 2.5, found.y[-1] - 2.5, found.x[-1] + 2.5, found.y[0] + 2.5)
+    assert tuple(map(float, edges)) == (box["west"], box["south"], box["east"], box["north"])
+    there = whole.reindex(y=found["y"], x=found["x"])
+    np.testing.assert_allclose(found, there, rtol=0, atol=TOLERANCE)
 
 
 def extent(
@@ -149,6 +198,11 @@ def download(cube: openeo.DataCube, folder: Path, name: str = "result.tif") -> x
     """What a synchronous call gives, of one date."""
     cube.download(folder / name, format="GTiff")
     return read(folder / name)
+
+
+def tiffs(job: openeo.BatchJob, folder: Path) -> list[Path]:
+    """What a finished job made, downloaded."""
+    return sorted(path for path in job.get_results().download_files(folder) if path.suffix == ".tif")
 
 
 def finish(job: openeo.BatchJob) -> openeo.BatchJob:

@@ -57,6 +57,9 @@ class Executor(Protocol):
 
     report: Report
 
+    def start(self) -> None:
+        """Get ready; this may wait until others are done."""
+
     def run(self, udf: dict[str, Any], chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Answers in the chunks' order; see ``worker.run``."""
 
@@ -86,6 +89,9 @@ class ProcessExecutor:
         self._processes = [_Process(folder, log, memory, image) for log in self._logs]
         for process in self._processes:
             self._idle.put(process)
+
+    def start(self) -> None:
+        """See :class:`Executor`; a worker is started when there is a chunk for it."""
 
     def run(self, udf: dict[str, Any], chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """See :class:`Executor`."""

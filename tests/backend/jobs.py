@@ -71,13 +71,13 @@ class Jobs(BatchJobs):
 
     Args:
         folder: For the jobs' results and workers.
-        start_executor: Makes the workers of one job from its options, in a folder.
+        make_executor: Makes the workers of one job from its options, in a folder.
     """
 
-    def __init__(self, folder: Path, start_executor: Callable[[dict[str, Any], Path], Executor]) -> None:
+    def __init__(self, folder: Path, make_executor: Callable[[dict[str, Any], Path], Executor]) -> None:
         super().__init__()
         self._folder = folder
-        self._start_executor = start_executor
+        self._make_executor = make_executor
         self._jobs: dict[tuple[str, str], Job] = {}
         self._threads: list[threading.Thread] = []
         self.backend: Any = None
@@ -150,9 +150,10 @@ class Jobs(BatchJobs):
         options = job.info.job_options or {}
         work = job.folder / "work"
         work.mkdir(parents=True)
-        job.executor = self._start_executor(options, work)
+        job.executor = self._make_executor(options, work)
+        job.executor.start()
         if not job.active:
-            # meanwhile
+            # cancelled meanwhile
             raise CancelledError
         job.update(status=JOB_STATUS.RUNNING, started=now_utc())
         env = EvalEnv(

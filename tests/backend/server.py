@@ -19,7 +19,7 @@ from .downloads import fetch_dependencies
 from .errors import RequestError
 from .executor import ProcessExecutor, parse_memory
 from .jobs import Jobs
-from .spark import BATCH, SparkExecutor
+from .spark import BATCH, SparkExecutor, shut_down
 from .stac import load_stac
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class Backend(OpenEoBackendImplementation):
         if onnxruntime:
             image = folder / "image"
             shutil.unpack_archive(onnxruntime, image)
-        start = partial(_start_processes, image=image)
+        make = partial(_processes, image=image)
         if executor == "spark":
-            start = partial(_start_spark, folder=folder / "spark", batch=batch)
-        jobs = Jobs(folder / "jobs", start)
+            make = partial(_spark, folder=folder / "spark", batch=batch)
+        jobs = Jobs(folder / "jobs", make)
         super().__init__(
             catalog=Catalog(data),
             batch_jobs=jobs,
@@ -95,6 +95,7 @@ class Backend(OpenEoBackendImplementation):
         self.executor.cancel()
         self.batch_jobs.close()
         self.executor.close()
+        shut_down()
 
     def summarize_exception(self, error: Exception) -> ErrorSummary | Exception:
         """A broken process graph is the user's mistake."""
@@ -110,13 +111,13 @@ class Backend(OpenEoBackendImplementation):
         return load_stac(url, load_params, env)
 
 
-def _start_processes(options: dict[str, Any], folder: Path, *, image: Path | None) -> Executor:
+def _processes(options: dict[str, Any], folder: Path, *, image: Path | None) -> Executor:
     fetch_dependencies(options, folder)
     memory = options.get("python-memory")
     return ProcessExecutor(folder, memory=parse_memory(memory) if memory else None, image=image)
 
 
-def _start_spark(options: dict[str, Any], _: Path, *, folder: Path, batch: int) -> Executor:
+def _spark(options: dict[str, Any], _: Path, *, folder: Path, batch: int) -> Executor:
     return SparkExecutor(options, folder, batch=batch)
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import CancelledError
@@ -42,13 +43,19 @@ class SparkExecutor:
     def __init__(self, options: dict[str, Any], folder: Path, *, batch: int = BATCH) -> None:
         self.report = Report()
         self._folder, self._batch = folder, batch
+        self._options = options
         self._cancelled = False
+        self._context: SparkContext | None = None
+
+    def start(self) -> None:
+        """See :class:`~backend.executor.Executor`."""
         ONE_AT_A_TIME.acquire()
         try:
-            self._context = _start(options, folder)
-        except BaseException:
-            ONE_AT_A_TIME.release()
-            raise
+            if not self._cancelled:
+                self._context = _start(self._options, self._folder)
+        finally:
+            if self._context is None:
+                ONE_AT_A_TIME.release()
 
     def run(self, udf: dict[str, Any], chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """See :class:`~backend.executor.Executor`."""
@@ -74,10 +81,13 @@ class SparkExecutor:
     def cancel(self) -> None:
         """See :class:`~backend.executor.Executor`."""
         self._cancelled = True
-        self._context.cancelAllJobs()
+        if self._context:
+            self._context.cancelAllJobs()
 
     def close(self) -> list[str]:
         """See :class:`~backend.executor.Executor`."""
+        if self._context is None:
+            return []
         folder = _home(self._folder) / "work" / self._context.applicationId
         try:
             self._context.stop()
@@ -88,6 +98,20 @@ class SparkExecutor:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             ONE_AT_A_TIME.release()
+
+
+def shut_down() -> None:
+    """Stop the virtual machine that the contexts of this process share: it writes to the very end."""
+    pyspark = sys.modules.get("pyspark")
+    gateway = pyspark.SparkContext._gateway if pyspark else None
+    if gateway is None:
+        return
+    gateway.proc.terminate()
+    try:
+        gateway.proc.wait(10)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
 
 
 def _home(folder: Path) -> Path:

@@ -20,33 +20,23 @@ from affine import Affine
 from rasterio.features import geometry_mask
 
 from openeo_superres import build_process, load_card, superresolve_local
-from openeo_superres.bundle import bundle
 
-from .conftest import EPSG, NORTH, ROOT, WEST, Server, read
+from .conftest import EPSG, MODEL, NORTH, ROOT, TOLERANCE, WEST, Server, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLES = ROOT / "examples"
-MODEL = "cubic_mtf"
-TOLERANCE = 0.05
-"""In DN, between versions of onnxruntime."""
-
-
-@pytest.fixture(scope="module")
-def onnxruntime(server: Server) -> str:
-    """The address of an archive that fits the back-end."""
-    return server.publish(bundle(server.public, MODEL).onnxruntime.path.name)
 
 
 @pytest.fixture
-def example(server: Server, onnxruntime: str, tmp_path: Path) -> Callable[..., str]:
+def example(server: Server, archive_url: str, tmp_path: Path) -> Callable[..., str]:
     """Run a script; what it prints."""
 
     def run(script: str, *arguments: object, own: bool = True) -> str:
         command = [sys.executable, EXAMPLES / script, server.url, *arguments]
         command += ["--user", "test", "--password", "test123", "--output", tmp_path]
-        command += ["--onnxruntime", onnxruntime] if own else []
+        command += ["--onnxruntime", archive_url] if own else []
         done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -112,8 +102,8 @@ def test_parcel_ndvi(example, fine):
     assert cloudy == {"forest"}
 
 
-def test_published_process(example, server, onnxruntime, tmp_path, fine):
-    process = build_process(MODEL, onnxruntime=onnxruntime)
+def test_published_process(example, server, archive_url, tmp_path, fine):
+    process = build_process(MODEL, onnxruntime=archive_url)
     (server.public / "process.json").write_text(json.dumps(process))
     printed = example("published_process.py", server.publish("process.json"), own=False)
     assert process["id"] in printed
@@ -121,7 +111,7 @@ def test_published_process(example, server, onnxruntime, tmp_path, fine):
     assert_same(path, fine)
 
 
-def test_apex_benchmark_scenario(server, onnxruntime, tmp_path):
+def test_apex_benchmark_scenario(server, archive_url, tmp_path):
     """What APEx would run, on a smaller area and with an archive that fits here."""
     service = EXAMPLES / "apex/algorithm_catalog/PLACEHOLDER_PROVIDER/sentinel2_superresolution"
     shutil.copy(service / "openeo_udp" / "sentinel2_superresolution.json", server.public)
@@ -131,7 +121,7 @@ def test_apex_benchmark_scenario(server, onnxruntime, tmp_path):
     call["namespace"] = server.publish("sentinel2_superresolution.json")
     extent = call["arguments"]["spatial_extent"]
     extent.update(east=extent["west"] + 500, south=extent["north"] - 500)
-    options = {**scenario["job_options"], "udf-dependency-archives": [f"{onnxruntime}#onnx_deps"]}
+    options = {**scenario["job_options"], "udf-dependency-archives": [f"{archive_url}#onnx_deps"]}
     job = server.connect().create_job(scenario["process_graph"], additional=options)
     job.start_and_wait(print=lambda *_: None, max_poll_interval=0.5)
     job.get_results().download_files(tmp_path)
@@ -140,7 +130,7 @@ def test_apex_benchmark_scenario(server, onnxruntime, tmp_path):
     assert np.isfinite(image).all()
 
 
-def test_probe_backend(example, onnxruntime):
+def test_probe_backend(example, archive_url):
     printed = example("probe_backend.py")
     found = dict(re.findall(r"^(call|job|job with the archive): (.*)$", printed, re.MULTILINE))
     assert [*found] == ["call", "job", "job with the archive"]
@@ -151,7 +141,7 @@ def test_probe_backend(example, onnxruntime):
         "1.20.1",
     ]
     assert re.search(r"^Runtime Python 3\S*: .*numpy 2", printed, re.MULTILINE)
-    assert printed.splitlines()[-1] == f"A batch job with the archive can run it: onnxruntime={onnxruntime!r}"
+    assert printed.splitlines()[-1] == f"A batch job with the archive can run it: onnxruntime={archive_url!r}"
 
 
 def test_probe_backend_of_an_archive_that_is_not_there(example, server):
@@ -160,10 +150,10 @@ def test_probe_backend_of_an_archive_that_is_not_there(example, server):
     assert "'openeo-superres bundle' makes one" in printed.splitlines()[-1]
 
 
-def test_notebook(server, onnxruntime, tmp_path):
+def test_notebook(server, archive_url, tmp_path):
     pytest.importorskip("nbclient", reason="needs the extra notebook: make backend-setup")
     folder = shutil.copytree(EXAMPLES / "notebooks" / "openeo", tmp_path / "openeo")
-    settings = {"BACKEND": server.url, "USER": "test", "PASSWORD": "test123", "ONNXRUNTIME": onnxruntime}
+    settings = {"BACKEND": server.url, "USER": "test", "PASSWORD": "test123", "ONNXRUNTIME": archive_url}
     environment = {**os.environ, **{f"OPENEO_{key}": value for key, value in settings.items()}}
     command = [Path(sys.executable).with_name("jupyter-execute"), "--inplace", "--kernel_name=python3"]
     for name in (folder / ".tests").read_text(encoding="utf-8").split():

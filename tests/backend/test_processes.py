@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import rasterio
 from openeo.rest import OpenEoApiError
+from rasterio.warp import transform_bounds
 
-from .conftest import BANDS, BOTH, CLEAR, CLOUDY, EDGE, NORTH, WEST, download, extent, finish
+from .conftest import BANDS, BOTH, CLEAR, CLOUDY, EDGE, EPSG, NORTH, WEST, download, extent, finish
 from .graphs import load
 
 
@@ -32,11 +33,15 @@ class TestCollections:
         with pytest.raises(OpenEoApiError, match="no data available"):
             load(connection, temporal=BOTH, max_cloud_cover=1).download(tmp_path / "a.tif")
 
-    def test_extent_in_degrees(self, connection, tmp_path) -> None:
+    def test_extent_in_degrees(self, connection, tmp_path, image) -> None:
         box = {"west": -75.72, "south": 37.60, "east": -75.71, "north": 37.61}
         result = download(load(connection, box), tmp_path)
-        assert result.sizes["x"] > 85
-        assert (result.x[0] - 5 - WEST) % 10 == 0
+        west, south, east, north = transform_bounds(4326, EPSG, *box.values())
+        # the pixels that the box touches
+        left, right = int((west - WEST) // 10), int((east - WEST) // 10)
+        top, bottom = int((NORTH - north) // 10), int((NORTH - south) // 10)
+        assert (result.x[0], result.y[0]) == (WEST + 10 * left + 5, NORTH - 10 * top - 5)
+        np.testing.assert_array_equal(result, image[[0, 7], top : bottom + 1, left : right + 1])
 
     def test_metadata(self, connection) -> None:
         metadata = load(connection).metadata
@@ -69,6 +74,19 @@ class TestProcesses:
         np.testing.assert_allclose(mean[:, 45:, :], ((first + second) / 2)[:, 45:, :])
         month = cube.aggregate_temporal([["2016-08-01", "2016-09-01"]], "max")
         np.testing.assert_array_equal(download(month, tmp_path), np.fmax(first, second))
+
+    def test_first_date_that_has_a_pixel(self, connection, tmp_path) -> None:
+        """A GeoTIFF has no dates; a job makes one for each."""
+        box = extent(100, 300, 150, 150)
+        cube, scl = load(connection, box, BOTH), load(connection, box, BOTH, ("SCL",)).band("SCL")
+        first, second = (download(load(connection, box, time), tmp_path) for time in (CLEAR, CLOUDY))
+        np.testing.assert_array_equal(download(cube, tmp_path), first)
+        # the first date is land everywhere, the second partly cloud
+        cloud = download(scl.filter_temporal(*CLOUDY) == 9, tmp_path, "cloud.tif").to_numpy()[0] == 1
+        cloud = cloud.repeat(2, 0).repeat(2, 1)
+        assert 0.2 < cloud.mean() < 0.8
+        result = download(cube.mask(scl == 4), tmp_path)
+        np.testing.assert_array_equal(result, np.where(cloud, second, np.nan))
 
     def test_filters(self, connection, tmp_path) -> None:
         cube = load(connection, extent(100, 100, 60, 60))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -14,33 +16,14 @@ from openeo.extra.job_management import CsvJobDatabase, MultiBackendJobManager
 from openeo.rest import OpenEoApiError
 from openeo.rest.job import JobFailedException
 
-from .conftest import CLEAR, Server, download, extent, finish, pack, publish_item, usage
+from .conftest import CLEAR, Server, download, extent, finish, pack, publish_item, serving, usage
 from .graphs import HEAD, IDENTITY, load, records, run
-
-
-def test_request_too_large(connection) -> None:
-    udf = f"{IDENTITY}\n# {'x' * (2 << 20)}\n"
-    with pytest.raises(OpenEoApiError, match="413"):
-        run(load(connection), udf).execute()
 
 
 def test_password(server: Server) -> None:
     stranger = openeo.connect(server.url)
     with pytest.raises(OpenEoApiError, match="403"):
         stranger.authenticate_basic("test", "wrong").list_jobs()
-
-
-def test_errors_reach_the_user(connection, tmp_path) -> None:
-    code = f"{HEAD}    raise ValueError('the cause')\n"
-    cube = run(load(connection), code)
-    with pytest.raises(OpenEoApiError, match="the cause"):
-        cube.download(tmp_path / "a.tif")
-    job = cube.create_job(out_format="GTiff")
-    with pytest.raises(JobFailedException):
-        finish(job)
-    [entry] = list(job.logs(level="error"))
-    assert "the cause" in entry["message"]
-    assert "line 8, in apply_datacube" in entry["message"]
 
 
 def test_workers_are_bare(connection) -> None:
@@ -75,6 +58,35 @@ def test_archives_and_memory(connection, server, tmp_path) -> None:
         cube.download(tmp_path / "a.tif")
 
 
+def test_stop_and_delete(connection) -> None:
+    code = f"{HEAD}    import time; time.sleep(1)\n    return XarrayDataCube(array)\n"
+    job = run(load(connection), code, size=4, overlap=0).create_job(out_format="GTiff")
+    job.start()
+    start = time.monotonic()
+    while job.status() == "queued" and time.monotonic() < start + 20:
+        time.sleep(0.1)
+    job.stop()
+    assert job.status() == "canceled"
+    job.delete()
+    with pytest.raises(OpenEoApiError, match="JobNotFound"):
+        job.status()
+
+
+@pytest.mark.parametrize("signal", [Signals.SIGTERM, Signals.SIGHUP, Signals.SIGINT])
+def test_signals_stop_the_server(tmp_path, monkeypatch, signal) -> None:
+    """Also while a job runs that has long to go, and nothing is left of it."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    code = f"{HEAD}    import time; time.sleep(1)\n    return XarrayDataCube(array)\n"
+    with serving(tmp_path) as server:
+        job = run(load(server.connect()), code, size=4, overlap=0).create_job(out_format="GTiff")
+        job.start()
+        assert [*(tmp_path / "tmp").iterdir()]
+        server.process.send_signal(signal)
+        assert server.process.wait(10) == 0
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
 def test_out_of_memory(connection) -> None:
     code = f"{HEAD}    return XarrayDataCube(array + np.zeros(1 << 28).sum())\n"
     job = run(load(connection), code).create_job(job_options={"python-memory": "1g"}, out_format="GTiff")
@@ -95,6 +107,14 @@ def test_saved_process(connection, server, tmp_path) -> None:
     (server.public / "shared.json").write_text(json.dumps(definition))
     by_url = connection.datacube_from_process("shared", namespace=server.publish("shared.json"), box=extent())
     np.testing.assert_array_equal(download(by_url, tmp_path, "c.tif"), expected)
+
+
+def test_saved_process_too_large(connection) -> None:
+    """The store takes less than a request."""
+    process = run(load(connection), f"{IDENTITY}\n# {'x' * (1 << 20)}\n")
+    parameter = openeo.api.process.Parameter.bounding_box("box")
+    with pytest.raises(OpenEoApiError, match="the store has 1048575"):
+        connection.save_user_defined_process("large", process.flat_graph(), [parameter])
 
 
 def test_foreign_stac(connection, server, tmp_path) -> None:

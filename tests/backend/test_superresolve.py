@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openeo
-import pandas as pd
 import pytest
 import rasterio
-import xarray as xr
-from openeo.extra.job_management import CsvJobDatabase, MultiBackendJobManager
 from openeo.rest import OpenEoApiError
 
 from openeo_superres import (
-    build_process,
     job_options,
     load_card,
     load_sentinel2,
@@ -33,24 +29,23 @@ from .conftest import (
     CLEAR,
     CLOUDY,
     FAR_NORTH,
+    MODEL,
     NORTH,
     Server,
+    assert_same,
     download,
     extent,
     finish,
     publish_item,
     read,
     serving,
+    tiffs,
     usage,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODEL = "cubic_mtf"
-"""Its margin is 26."""
-TOLERANCE = 0.01
-"""In DN: here and there run different versions of onnxruntime and numpy."""
 HOLE = {"left": 280, "top": 185, "width": 90, "height": 70}
 """Around the nodata of the second date."""
 
@@ -58,31 +53,6 @@ HOLE = {"left": 280, "top": 185, "width": 90, "height": 70}
 @pytest.fixture(scope="module")
 def connection(equipped: Server) -> openeo.Connection:
     return equipped.connect()
-
-
-@pytest.fixture(scope="module")
-def measured(connection, tmp_path_factory) -> dict[str, xr.DataArray]:
-    """The collection at 10 m, by date."""
-    folder = tmp_path_factory.mktemp("measured")
-    dates = {CLEAR[0]: CLEAR, CLOUDY[0]: CLOUDY}
-    whole = extent(width=512, height=512)
-    return {date: download(load_sentinel2(connection, whole, time), folder) for date, time in dates.items()}
-
-
-@pytest.fixture(scope="module")
-def expected(measured: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    """The same at 5 m, made here."""
-    return {date: superresolve_local(image, MODEL) for date, image in measured.items()}
-
-
-def assert_same(found: xr.DataArray, whole: xr.DataArray, box: dict[str, Any]) -> None:
-    """The result has the pixels of the whole, in the box and at its place; beyond it there is nodata."""
-    assert found.dims == ("bands", "y", "x")
-    assert [*found["bands"].to_numpy()] == [*whole["bands"].to_numpy()]
-    edges = (found.x[0] - 2.5, found.y[-1] - 2.5, found.x[-1] + 2.5, found.y[0] + 2.5)
-    assert tuple(map(float, edges)) == (box["west"], box["south"], box["east"], box["north"])
-    there = whole.reindex(y=found["y"], x=found["x"])
-    np.testing.assert_allclose(found, there, rtol=0, atol=TOLERANCE)
 
 
 class TestSynchronous:
@@ -104,6 +74,7 @@ class TestSynchronous:
     @pytest.mark.parametrize("shift", [0, 0.5, 1, 1.5])
     @pytest.mark.parametrize("mode", ["grid", "upscale"])
     def test_northings_that_float32_rounds(self, connection, expected, tmp_path, shift, mode) -> None:
+        """Coordinates half a metre off, as they arrive there, are no reason to refuse or to shift."""
         box = extent(120, 80 + shift, 40, 40, north=FAR_NORTH)
         cube = load_sentinel2(connection, box, CLEAR, collection_id="SENTINEL2_L1C")
         fine = superresolve(cube, MODEL, size=33, mode=mode)
@@ -154,13 +125,32 @@ class TestSynchronous:
         red, nir = image.sel(bands="B04"), image.sel(bands="B08")
         np.testing.assert_allclose(result[0], (nir - red) / (nir + red), atol=1e-5)
 
-    def test_foreign_catalogue(self, connection, equipped, measured, tmp_path) -> None:
+    @pytest.mark.parametrize("size", [33, 64])
+    @pytest.mark.parametrize("mode", ["grid", "upscale"])
+    def test_foreign_catalogue(self, connection, equipped, measured, tmp_path, mode, size) -> None:
         """Raw numbers are made DN by the offset that the user states; nothing outside the box is loaded."""
         box = extent(33, 44, 50, 40)
         inside = measured[CLEAR[0]][:, 44:84, 33:83]
         cube = connection.load_stac(publish_item(equipped), box, list(CLEAR), BANDS)
-        result = download(superresolve(cube, MODEL, size=64, offset=-100), tmp_path)
+        result = download(superresolve(cube, MODEL, mode=mode, size=size, offset=-100), tmp_path)
         assert_same(result, superresolve_local(inside - 100, MODEL), box)
+
+    @pytest.mark.parametrize("mode", ["grid", "upscale"])
+    def test_bands_in_another_order(self, connection, expected, tmp_path, mode) -> None:
+        """The model takes them in its own; and it does not take the scene classification."""
+        box, names = extent(120, 80, 40, 40), [*BANDS[3::-1], "SCL", *BANDS[:3:-1]]
+        cube = connection.load_collection("SENTINEL2_L2A", box, list(CLEAR), names)
+        result = download(superresolve(cube, MODEL, size=64, mode=mode), tmp_path)
+        whole = expected[CLEAR[0]]
+        assert {*result["bands"].to_numpy()} == {*BANDS}
+        assert_same(result, whole.sel(bands=result["bands"]), box)
+
+    def test_two_dates_in_one_file(self, connection, expected, tmp_path) -> None:
+        """A GeoTIFF that is asked for without a job holds of each pixel the first date that has it."""
+        box = extent(**HOLE)
+        cube = load_sentinel2(connection, box, BOTH)
+        result = download(superresolve(cube, MODEL, size=64), tmp_path)
+        assert_same(result, expected[CLEAR[0]], box)
 
 
 class TestMistakes:
@@ -190,23 +180,15 @@ class TestMistakes:
         assert result.x[1] - result.x[0] == 10
 
 
-@pytest.fixture(scope="module")
-def archives(server: Server, onnxruntime_archive: Path) -> Any:
-    """Archives in object storage, as ``bundle`` writes them."""
-    target = server.public / onnxruntime_archive.name
-    target.write_bytes(onnxruntime_archive.read_bytes())
-    return server.publish(target.name)
-
-
 @pytest.fixture
-def batch(archives: str, tmp_path: Path) -> Callable[..., tuple[openeo.BatchJob, list[Path]]]:
+def batch(archive_url: str, tmp_path: Path) -> Callable[..., tuple[openeo.BatchJob, list[Path]]]:
     """Run a cube as a batch job with default options."""
 
     def run(cube: openeo.DataCube, model: str = MODEL) -> tuple[openeo.BatchJob, list[Path]]:
-        options = job_options(model, onnxruntime=archives)
+        options = job_options(model, onnxruntime=archive_url)
         saved = cube.save_result("GTiff", options=save_options(model))
         job = finish(saved.create_job(job_options=options))
-        return job, sorted(p for p in job.get_results().download_files(tmp_path) if p.suffix == ".tif")
+        return job, tiffs(job, tmp_path)
 
     return run
 
@@ -233,19 +215,32 @@ class TestBatch:
             assert set(source.scales) == {1e-4}
             assert source.tags()["MODEL_SHA256"] == load_card(MODEL).sha256
 
+    @pytest.mark.parametrize("mode", ["grid", "upscale"])
+    def test_all_dates_in_one_chunk(self, server, archive_url, expected, tmp_path, mode) -> None:
+        """As a graph of one's own may ask: without "P1D"."""
+        box, connection = extent(**HOLE), server.connect()
+        graph = superresolve(load_sentinel2(connection, box, BOTH), MODEL, size=64, mode=mode).flat_graph()
+        arguments = graph["applyneighborhood1"]["arguments"]
+        arguments["size"] = [entry for entry in arguments["size"] if entry["dimension"] != "t"]
+        options = job_options(MODEL, onnxruntime=archive_url)
+        job = finish(connection.create_job(graph, additional=options))
+        assert_loaded_once(job, chunks=2 * 3)
+        for path, whole in zip(tiffs(job, tmp_path), expected.values(), strict=True):
+            assert_same(read(path), whole, box)
+
     def test_cloud_cover(self, server, batch) -> None:
         cube = load_sentinel2(server.connect(), extent(), BOTH, max_cloud_cover=10)
         _, paths = batch(superresolve(cube, MODEL, size=64))
         assert [path.name for path in paths] == [f"SR_{MODEL}_{CLEAR[0]}Z.tif"]
 
-    def test_model_from_an_archive(self, server, expected, tmp_path) -> None:
-        made = bundle(server.public, MODEL, url=server.publish(""))
+    def test_model_from_an_archive(self, server, wheel, expected, tmp_path) -> None:
+        made = bundle(server.public, MODEL, url=server.publish(""), wheel=wheel)
         box = extent(60, 60)
         cube = load_sentinel2(server.connect(), box, CLEAR)
         fine = superresolve(cube, MODEL, size=64, weights=made.weights)
         assert len(json.dumps(fine.flat_graph())) < 64 << 10
         job = finish(fine.create_job(out_format="GTiff", job_options=made.job_options))
-        [path] = [p for p in job.get_results().download_files(tmp_path) if p.suffix == ".tif"]
+        [path] = tiffs(job, tmp_path)
         assert_same(read(path), expected[CLEAR[0]], box)
 
     def test_default_model_at_its_default_size(self, server, batch, measured) -> None:
@@ -256,55 +251,16 @@ class TestBatch:
         assert_loaded_once(job, chunks=4)
 
 
-class TestPublished:
-    def test_saved_process(self, connection, expected, tmp_path) -> None:
-        process = build_process(MODEL, size=64)
-        connection.save_user_defined_process(process["id"], process["process_graph"], process["parameters"])
-        box = extent(61, 60)
-        arguments = {"spatial_extent": box, "temporal_extent": list(BOTH), "max_cloud_cover": 20}
-        cube = connection.datacube_from_process(process["id"], **arguments)
-        assert_same(download(cube, tmp_path), expected[CLEAR[0]], box)
-
-    def test_process_by_url(self, server, archives, expected, tmp_path) -> None:
-        """The published process brings its job options along."""
-        process = build_process(MODEL, size=64, onnxruntime=archives)
-        (server.public / "process.json").write_text(json.dumps(process))
-        box = extent(60, 61)
-        arguments = {"spatial_extent": box, "temporal_extent": list(BOTH), "max_cloud_cover": 20}
-        url = server.publish("process.json")
-        cube = server.connect().datacube_from_process(process["id"], namespace=url, **arguments)
-        job = finish(cube.create_job(out_format="GTiff"))
-        [path] = [p for p in job.get_results().download_files(tmp_path) if p.suffix == ".tif"]
-        assert_same(read(path), expected[CLEAR[0]], box)
-
-    def test_job_manager(self, server, archives, expected, tmp_path) -> None:
-        manager = MultiBackendJobManager(poll_sleep=1, root_dir=tmp_path)
-        manager.add_backend("local", server.connect(), parallel_jobs=2)
-        jobs = CsvJobDatabase(tmp_path / "jobs.csv")
-        jobs.initialize_from_df(pd.DataFrame({"left": [60, 121]}))
-
-        def start(row: Any, connection: openeo.Connection, **_: Any) -> openeo.BatchJob:
-            cube = load_sentinel2(connection, extent(int(row["left"])), CLEAR)
-            fine = superresolve(cube, MODEL, size=64)
-            return fine.create_job(out_format="GTiff", job_options=job_options(MODEL, onnxruntime=archives))
-
-        manager.run_jobs(job_db=jobs, start_job=start)
-        done = jobs.read()
-        assert [*done["status"]] == ["finished"] * 2
-        for _, row in done.iterrows():
-            [path] = tmp_path.glob(f"job_{row['id']}/*.tif")
-            assert_same(read(path), expected[CLEAR[0]], extent(int(row["left"])))
-
-
 @pytest.mark.spark
 def test_spark_loads_the_model_once(java, onnxruntime_archive, expected, tmp_path) -> None:  # noqa: ARG001
-    with serving(tmp_path, "--executor", "spark") as server:
+    # eight chunks at once
+    with serving(tmp_path, "--executor", "spark", "--batch", "10000") as server:
         (server.public / "onnxruntime.zip").write_bytes(onnxruntime_archive.read_bytes())
         box = extent(101, 100, 120, 100)
         fine = superresolve(load_sentinel2(server.connect(), box, CLEAR), MODEL, size=32)
         options = job_options(MODEL, onnxruntime=server.publish("onnxruntime.zip"))
         job = finish(fine.create_job(out_format="GTiff", job_options=options))
-        [path] = [p for p in job.get_results().download_files(tmp_path) if p.suffix == ".tif"]
+        [path] = tiffs(job, tmp_path)
         assert_same(read(path), expected[CLEAR[0]], box)
         assert len(usage(job)) == 2
         assert_loaded_once(job, chunks=6 * 5)
