@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .errors import ModelError, OutputError, ProcessError
+from .output import replacing
 from .udf import DEPENDENCIES, pack_weights
 
 DEFAULT_SIZE = 512
@@ -124,7 +125,7 @@ def weights_context(card: ModelCard, weights: str) -> dict[str, str]:
         if folder == DEPENDENCIES:
             raise ProcessError(f"The folder {DEPENDENCIES!r} is for onnxruntime; give the weights another.")
         return {"model": f"{folder}/{card.path.name}"}
-    packed = pack_weights(_checked_weights(card))
+    packed = _packed_weights(card)
     if weights == "auto" and len(packed) > REQUEST_LIMIT // 2:
         raise ProcessError(
             f"Model {card.name} takes {len(packed) / 2**20:.1f} MiB of a request, of which back-ends take "
@@ -227,6 +228,12 @@ def bundle(
     return Bundle(ours, theirs, address, options)
 
 
+@lru_cache(maxsize=4)
+def _packed_weights(card: ModelCard) -> str:
+    """Packing takes a tenth of a second; a graph and its job options both ask."""
+    return pack_weights(_checked_weights(card))
+
+
 def _checked_weights(card: ModelCard) -> bytes:
     content = card.read_weights()
     if hashlib.sha256(content).hexdigest() != card.sha256:
@@ -278,16 +285,11 @@ def _is_essential(parts: tuple[str, ...]) -> bool:
 
 def _write(path: Path, entries: dict[str, bytes]) -> Archive:
     """Write an archive that depends on its entries alone, and appears whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         with zipfile.ZipFile(part, "w") as archive:
             for name, content in sorted(entries.items()):
                 info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 info.create_system, info.external_attr = 3, 0o644 << 16
                 archive.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
         content = part.read_bytes()
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return Archive(path, hashlib.sha256(content).hexdigest(), len(content))

@@ -27,6 +27,7 @@ from .card import DEFAULT_MODEL, list_models, load_card
 from .cog import ENCODINGS
 from .demo import SAMPLE, demonstrate
 from .errors import OutputError, SuperresError
+from .output import replacing
 from .process import RUNTIMES, build_process
 from .raster import output_bytes, superresolve_scene
 from .scene import Scene, open_scene
@@ -262,12 +263,10 @@ def _write_text(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a file that appears whole or not at all."""
     if path.exists() and not overwrite:
         raise OutputError(f"{path} is there already: give --overwrite to replace it, or another name.")
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path} can't be written: {error.strerror}.") from error
 
 

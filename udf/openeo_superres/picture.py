@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import OutputError
+from .output import replacing
 from .sensor import BAND_NAMES
 
 if TYPE_CHECKING:
@@ -98,11 +98,9 @@ def save_png(picture: Image.Image, path: Path) -> Path:
     Raises:
         OutputError: If it can't be written there.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        picture.save(part, format="PNG", optimize=True)
-        return part.replace(path)
+        with replacing(path) as part:
+            picture.save(part, format="PNG", optimize=True)
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    return path

@@ -6,7 +6,6 @@ Sizes, overlaps and margins count 10 m pixels in signatures; in a graph they cou
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from openeo.rest.udp import build_process_dict
 from .bundle import DEFAULT_SIZE, PUBLIC_ONNXRUNTIME, job_options, weights_context
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .errors import ProcessError
+from .output import model_tags
 from .request import check_chunks, check_cube, check_request, check_samples, number, whole
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE
 from .udf import PIXEL, Context
@@ -148,13 +148,12 @@ def save_options(model: str | Path | ModelCard = DEFAULT_MODEL) -> dict[str, Any
         UnknownModelError: If there is no such model.
     """
     card = load_card(model)
-    software = f"openeo-superres {version('openeo-superres')}"
     band = {"SCALE": 1 / REFLECTANCE_SCALE, "OFFSET": 0.0}
     return {
         "filename_prefix": f"SR_{card.name}",
         "overviews": "AUTO",
         "bands_metadata": {name: {"DESCRIPTION": name, **band} for name in card.bands},
-        "file_metadata": {"PROCESSING_SOFTWARE": software, "MODEL": card.name, "MODEL_SHA256": card.sha256},
+        "file_metadata": model_tags(card),
     }
 
 

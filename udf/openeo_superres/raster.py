@@ -7,7 +7,6 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +22,7 @@ from .card import DEFAULT_MODEL, ModelCard, load_card
 from .cog import ENCODINGS, CogWriter
 from .errors import OutputError, SceneError, SuperresError
 from .evaluate import bicubic
+from .output import SOFTWARE, model_tags
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
 from .udf import Model, superresolve_chunk
@@ -222,9 +222,8 @@ def _writer(
     col, row, width, height = region
     scale, pixel = model.scale, PIXEL / model.scale
     west, north = scene.transform.c, scene.transform.f
-    software = f"openeo-superres {version('openeo-superres')}"
-    tags = {"TIFFTAG_SOFTWARE": software, "PROCESSING_SOFTWARE": software, "SOURCE": scene.name}
-    tags |= {"MODEL": model.name} if model is BICUBIC else {"MODEL": card.name, "MODEL_SHA256": card.sha256}
+    tags = {"TIFFTAG_SOFTWARE": SOFTWARE, "PROCESSING_SOFTWARE": SOFTWARE, "SOURCE": scene.name}
+    tags |= {"MODEL": model.name} if model is BICUBIC else model_tags(card)
     return CogWriter(
         target,
         bands=model.bands,

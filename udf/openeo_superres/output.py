@@ -1,0 +1,33 @@
+"""What outputs have in common: that they appear whole, and what they say of their making."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .card import ModelCard
+
+SOFTWARE = f"openeo-superres {version('openeo-superres')}"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden file beside ``path`` to write: it takes the name if that goes well, else it is removed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def model_tags(card: ModelCard) -> dict[str, str]:
+    """File-level tags of a raster that a model made, local or on a back-end."""
+    return {"PROCESSING_SOFTWARE": SOFTWARE, "MODEL": card.name, "MODEL_SHA256": card.sha256}
