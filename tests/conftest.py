@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -18,6 +19,9 @@ from onnx import TensorProto, helper
 from openeo_superres import ModelCard, load_card
 from openeo_superres.sensor import BAND_NAMES
 from openeo_superres.udf import ALIGNMENT, FILL_RADIUS, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "data"
 
@@ -132,3 +136,13 @@ def nearest_card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
 @pytest.fixture(scope="session")
 def nearest_model(nearest_card: ModelCard) -> Model:
     return nearest_card.open(provider="cpu", threads=1)
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """torch keeps to one thread."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -28,7 +28,7 @@ from training.networks import SLIDES, build
 from training.optimiser import Optimiser
 from training.train import Recipe, Training, loss_of, rate_at
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_torch_thread")]
 
 FACTS = {
     "carn_1x3x64g4sw": (1_243_530, 37),
@@ -58,14 +58,6 @@ def twin(name):
 
 TWINS = tuple(map(twin, SLIDES))
 FULL_SIZE = "carn_1x3x64g4sw"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_network(name):

@@ -27,19 +27,11 @@ from training.datasets import SOURCES, Crops, Source, development_scene, trainin
 from training.networks import KNOWN, build
 from training.train import Recipe, Training, loss_of, rate_at
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_torch_thread")]
 
 MODELS = Path(__file__).parents[1] / "models"
 TINY = Recipe("edsr_1x8", steps=8, batch=2, crop=32, warmup=2)
 EXPORTED = ("cubic_mtf", "edsr_1x8", "edsr20_1x8", "edsr_4x32")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_network(network, seed=0):

@@ -85,9 +85,9 @@ def _names(layer: Layer) -> list[str]:
 
 
 def _write_geotiff(layer: Layer, path: Path, options: dict[str, Any]) -> None:
-    image = np.atleast_3d(layer.pixels.to_numpy()).astype(np.float32)
-    if layer.pixels.ndim == 2:
-        image = layer.pixels.to_numpy()[None].astype(np.float32)
+    image = layer.pixels.to_numpy().astype(np.float32)
+    if image.ndim == 2:
+        image = image[None]
     grid = layer.grid
     profile = {
         "driver": "GTiff",
