@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,99 +17,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
-from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M
 
 from . import degradation
 from .datasets import Crops, Source, development_scene, training_sources
+from .losses import loss_of
 from .networks import SuperResolver, build
 from .optimiser import Optimiser
+from .recipe import Recipe, rate_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BORDER = 6
-"""Output pixels left out of the loss at a crop's edge: there the network sees zero padding."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the result; stored in the checkpoint, and all but ``steps`` must agree to resume."""
-
-    name: str
-    steps: int
-    batch: int = 16
-    crop: int = 64
-    rate: float = 2e-3
-    warmup: int = 200
-    final_rate: float = 0.02
-    quarter: float = 1 / 3
-    """Share of Wald x4 steps."""
-    average: float = 0.999
-    consistency: float = 0.1
-    """Weight of the consistency error. The layer takes out what the sensor would see of the detail, all but a
-    few percent, so the loss hardly feels it. Without this term it grew, and with it the consistency error of
-    edsr_4x32 on T33UUB: from 0.8 DN after 2 000 steps to 3.9 DN after 26 000. A weight of 5 from the start
-    held it at 0.3 DN, but cost 0.15 dB after 5 000 steps."""
-    final_consistency: float = 2.0
-    """The weight over the last ``settling`` of the steps, which brings the error down again."""
-    settling: float = 0.15
-    seed: int = 0
-    schedule: str = "cosine"
-    """Of the rate, after the warm-up: ``cosine`` falls until the last step, ``constant`` only over the last
-    ``settling`` of the steps, linearly (Hägele et al., NeurIPS 2024). So a long training need not know its
-    length: it starts with more steps than it will get, and ends when it is resumed with fewer."""
-    precision: str = "float32"
-    """Of the network's convolutions; weights, layer and average stay float32. On a processor with
-    AVX512-BF16, a step of carn_3x3x64g4sw in ``bfloat16`` takes half the time."""
-
-    @property
-    def settles(self) -> float:
-        """First step of the last part."""
-        return (1 - self.settling) * self.steps
-
-
-def loss_of(model: SuperResolver, pair: degradation.Pair, consistency: float = 0.0) -> Tensor:
-    """L1 on standardised values: 10 m bands on the output's grid, 20 m bands where their truth is.
-
-    Args:
-        model: The network with its layer.
-        pair: Input and targets.
-        consistency: Weight of the L1 between the output seen by the sensor and the input.
-    """
-    output = model(pair.input)
-    split = len(BANDS_10M)
-    coarse, border = output[:, split:], BORDER
-    if pair.coarse_factor == 2:
-        coarse, border = degradation.degrade(coarse, BANDS_20M, 2), BORDER // 2
-    targets = pair.target10, pair.target20
-    loss = _l1((output[:, :split], coarse), targets, (BORDER, border), model.std)
-    if consistency:
-        inputs = pair.input[:, :split], pair.input[:, split:, ::2, ::2]
-        borders = BORDER // 2, BORDER // 2
-        loss = loss + consistency * _l1(model.consistency.seen(output), inputs, borders, model.std)
-    return loss
-
-
-def _l1(
-    images: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor], borders: tuple[int, int], std: Tensor
-) -> Tensor:
-    """Mean over ten bands, each standardised, of images of the 10 m and 20 m bands without their borders."""
-    parts = zip(images, targets, borders, std.split([len(BANDS_10M), len(BANDS_20M)], dim=1), strict=True)
-    means = [
-        ((image - target) / deviation)[..., border:-border, border:-border].abs().mean()
-        for image, target, border, deviation in parts
-    ]
-    return (len(BANDS_10M) * means[0] + len(BANDS_20M) * means[1]) / len(BANDS)
-
-
-def rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then down to ``final_rate`` of the rate, as the recipe's schedule says."""
-    if step < recipe.warmup:
-        return recipe.rate * (step + 1) / recipe.warmup
-    begin = recipe.warmup if recipe.schedule == "cosine" else max(recipe.warmup, recipe.settles)
-    progress = min(1.0, max(0.0, (step - begin) / max(1, recipe.steps - begin)))
-    falling = 0.5 * (1 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1 - progress
-    return recipe.rate * (recipe.final_rate + (1 - recipe.final_rate) * falling)
 
 
 class Training:
