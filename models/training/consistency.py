@@ -16,31 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openeo_superres.sensor import BANDS_10M, BANDS_20M, Band, cubic_taps, psf
-
-INVERSE_TAPS = 9
-INVERSE_RIDGE = 3e-3
-
-
-def coarse_response(band: Band, factor: int) -> np.ndarray:
-    """Taps of ``g = D C`` on the input grid (7, centred): bicubic upsampling seen by the sensor again."""
-    cells = 9
-    impulse = np.zeros(cells + 4)
-    impulse[cells // 2 + 2] = 1.0
-    cubic = cubic_taps(factor)
-    fine = np.stack([impulse[k : k + cells] for k in range(5)]).T @ cubic.T
-    taps = psf(band.mtf, factor)
-    padded = np.pad(fine.ravel(), 3 * factor // 2)
-    response = np.array([padded[factor * i : factor * i + taps.size] @ taps for i in range(cells)])
-    return response[1:-1]
-
-
-def ridge_inverse(response: np.ndarray, taps: int = INVERSE_TAPS, ridge: float = INVERSE_RIDGE) -> np.ndarray:
-    """Centred filter h of ``taps`` taps that minimises ``|h * response - delta|^2 + ridge |h|^2``."""
-    matrix = np.stack([np.convolve(row, response) for row in np.eye(taps)], axis=1)
-    delta = np.zeros(matrix.shape[0])
-    delta[delta.size // 2] = 1.0
-    return np.linalg.solve(matrix.T @ matrix + ridge * np.eye(taps), matrix.T @ delta)
+from openeo_superres.sensor import (
+    BANDS_10M,
+    BANDS_20M,
+    Band,
+    coarse_response,
+    cubic_taps,
+    psf,
+    ridge_inverse,
+)
 
 
 class Separable(nn.Module):

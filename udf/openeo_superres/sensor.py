@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 REFLECTANCE_SCALE = 10_000.0
 """DN per unit of reflectance (Sentinel-2 Products Specification Document, QUANTIFICATION_VALUE)."""
+INVERSE_TAPS = 9
+INVERSE_RIDGE = 3e-3
+"""Of the short inverse in the consistency layer: about 1 DN is left on real scenes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +142,27 @@ def upsample_cubic(image: NDArray[np.float32], factor: int) -> NDArray[np.float3
         phases = [sum(row[k] * padded[..., k : k + size] for k in range(5)) for row in taps]
         image = np.moveaxis(np.stack(phases, axis=-1).reshape(*moved.shape[:-1], -1), -1, axis)
     return image
+
+
+def coarse_response(band: Band, factor: int) -> NDArray[np.float64]:
+    """Taps of ``g = D C`` on the input grid (7, centred): bicubic upsampling seen by the sensor again."""
+    cells = 9
+    impulse = np.zeros(cells + 4)
+    impulse[cells // 2 + 2] = 1.0
+    cubic = cubic_taps(factor)
+    fine = np.stack([impulse[k : k + cells] for k in range(5)]).T @ cubic.T
+    taps = psf(band.mtf, factor)
+    padded = np.pad(fine.ravel(), 3 * factor // 2)
+    response = np.array([padded[factor * i : factor * i + taps.size] @ taps for i in range(cells)])
+    return response[1:-1]
+
+
+def ridge_inverse(
+    response: NDArray[np.float64], taps: int = INVERSE_TAPS, ridge: float = INVERSE_RIDGE
+) -> NDArray[np.float64]:
+    """Centred filter h of ``taps`` taps that minimises ``|h * response - delta|^2 + ridge |h|^2``."""
+    matrix = np.stack([np.convolve(row, response) for row in np.eye(taps)], axis=1)
+    delta = np.zeros(matrix.shape[0])
+    delta[delta.size // 2] = 1.0
+    inverse = np.linalg.solve(matrix.T @ matrix + ridge * np.eye(taps), matrix.T @ delta)
+    return np.asarray(inverse, np.float64)
