@@ -15,9 +15,12 @@ from openeo_superres.evaluate import (
     consistency,
     gain_db,
     wald_pair,
+    wald_profiles,
     wald_scores,
+    wald_truth,
 )
 from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+from openeo_superres.spectrum import radial_profile, restoration
 from openeo_superres.udf import superresolve_chunk
 
 
@@ -164,6 +167,19 @@ def test_too_small_an_image_is_an_error():
         bicubic_scores(pair)
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+def test_profiles_are_of_the_bands_with_a_reference_inside_the_border(small, factor):
+    pair = wald_pair(*small, factor=factor, noise=0)
+    truth = wald_truth(pair)
+    assert len(truth) == (4 if factor == 2 else 10)
+    profiles = wald_profiles(pair, truth)
+    np.testing.assert_array_equal(profiles, radial_profile(truth[:, BORDER:-BORDER, BORDER:-BORDER]))
+    output = bicubic(pair.input)
+    output[: len(truth)] = truth
+    output[:, :BORDER] = 1e6
+    np.testing.assert_array_equal(wald_profiles(pair, output), profiles)
+
+
 # ---- bicubic and the model without learning, on real pixels
 
 
@@ -194,6 +210,18 @@ def test_cubic_mtf_beats_bicubic_at_the_factor_of_20_m_bands(sample, mtf_model):
     scores = wald_scores(pair, superresolve_chunk(pair.input, mtf_model))
     assert gain_db(reference.mean_rmse(10), scores.mean_rmse(10)) > 2.1
     assert gain_db(reference.mean_rmse(20), scores.mean_rmse(20)) > 1.35
+
+
+@pytest.mark.parametrize(("factor", "lowest"), [(2, 48), (4, 17)])
+def test_cubic_mtf_restores_frequencies_of_the_sample(sample, mtf_model, factor, lowest):
+    """FRR of 50 to 56 (x2) and 18 to 59 (x4: the 20 m bands least), hardly any overshoot."""
+    pair = wald_pair(*sample, factor=factor)
+    output = superresolve_chunk(pair.input, mtf_model)
+    images = (output, wald_truth(pair), bicubic(pair.input))
+    bands = [restoration(*rows) for rows in zip(*(wald_profiles(pair, i) for i in images), strict=True)]
+    assert lowest < min(band.frr for band in bands) < lowest + 3
+    assert max(band.frr for band in bands) < 60
+    assert all(band.fro < 0.1 and band.fru > -0.01 for band in bands)
 
 
 def test_cubic_mtf_gives_the_native_image_back(image, mtf_model):

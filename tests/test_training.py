@@ -586,9 +586,13 @@ def test_train_then_export_then_evaluate(data, tmp_path, monkeypatch, capsys):
     assert list(table["edsr_1x8"]["rmse"].values()) == pytest.approx(list(scores.rmse), abs=0.006)
     assert table["bicubic"]["rmse10"] == pytest.approx(bicubic_scores(pair).mean_rmse(10), abs=0.006)
     assert table["bicubic"]["gain10"] == 0
+    assert [table["bicubic"][key] for key in ("frr10", "fro10", "fru10")] == [0, 0, 0]
+    assert "frr20" not in table["bicubic"]
     lines = capsys.readouterr().out.splitlines()
     assert "no proof of anything at 5 m" in lines[1]
     assert [line.split()[0] for line in lines[3:]] == ["bicubic", "cubic_mtf", "edsr_1x8"]
+    assert lines[2].split()[-3:] == ["FRR10", "FRO10", "FRU10"]
+    assert float(lines[4].split()[-3]) == table["cubic_mtf"]["frr10"]
     # four steps hardly differ from the start: the logged network is the exported one
     assert table["edsr_1x8"]["gain10"] == pytest.approx(log[-1]["gain10"], abs=0.05)
 

@@ -18,18 +18,21 @@ import numpy as np
 
 from openeo_superres.card import ModelCard, load_card
 from openeo_superres.evaluate import (
-    Image,
     Predict,
     WaldPair,
     WaldScores,
+    bicubic,
     bicubic_scores,
     gain_db,
     wald_pair,
+    wald_profiles,
     wald_scores,
+    wald_truth,
 )
-from openeo_superres.sensor import BAND_NAMES
-from openeo_superres.udf import superresolve_chunk
+from openeo_superres.sensor import BAND_NAMES, BANDS_10M
+from openeo_superres.spectrum import Restoration, restoration
 
+from .cards import predictor
 from .datasets import DEVELOPMENT, development_scene
 
 PROTOCOLS: dict[str, dict[str, float | int | str]] = {
@@ -41,16 +44,8 @@ PROTOCOLS: dict[str, dict[str, float | int | str]] = {
     "x4": {"factor": 4},
 }
 """Name -> arguments of :func:`openeo_superres.evaluate.wald_pair`; noise is 8 DN where nothing is said."""
-
-
-def predictor(card: ModelCard) -> Predict:
-    """Run a model over a whole image."""
-    model = card.open(provider="cpu")
-
-    def predict(image: Image) -> Image:
-        return superresolve_chunk(image, model)
-
-    return predict
+SPECTRAL = ("frr", "fro", "fru")
+"""Measures of :class:`openeo_superres.spectrum.Restoration` that go into tables and cards."""
 
 
 def figures(scores: WaldScores, reference: WaldScores) -> dict[str, object]:
@@ -65,24 +60,48 @@ def figures(scores: WaldScores, reference: WaldScores) -> dict[str, object]:
     }
 
 
+def spectral_figures(restorations: list[Restoration]) -> dict[str, float]:
+    """FRR, FRO and FRU in per cent, mean of the 10 m bands and, where they have a reference, the 20 m bands.
+
+    Args:
+        restorations: One per band that has a reference on the output's grid, in the order of the bands.
+    """
+    split = len(BANDS_10M)
+    groups = {"10": restorations[:split], "20": restorations[split:]}
+    return {
+        # 0.0: there is no negative zero in tables
+        f"{measure}{resolution}": round(float(np.mean([getattr(band, measure) for band in bands])), 3) + 0.0
+        for resolution, bands in groups.items()
+        if bands
+        for measure in SPECTRAL
+    }
+
+
 def measure(pair: WaldPair, predictors: dict[str, Predict]) -> dict[str, dict[str, object]]:
     """Figures of bicubic and of each model on one pair."""
     reference = bicubic_scores(pair)
-    table = {"bicubic": figures(reference, reference)}
-    for name, predict in predictors.items():
-        table[name] = figures(wald_scores(pair, predict(pair.input)), reference)
+    truth, base = (wald_profiles(pair, image) for image in (wald_truth(pair), bicubic(pair.input)))
+    table = {}
+    for name, predict in {"bicubic": bicubic, **predictors}.items():
+        output = predict(pair.input)
+        scores = reference if name == "bicubic" else wald_scores(pair, output)
+        bands = zip(wald_profiles(pair, output), truth, base, strict=True)
+        spectral = spectral_figures([restoration(*profiles) for profiles in bands])
+        table[name] = {**figures(scores, reference), **spectral}
     return table
 
 
 def print_table(title: str, table: dict[str, dict[str, object]]) -> None:
-    """RMSE by band in DN, means, gains, consistency."""
+    """RMSE by band in DN, means, gains, consistency, and the frequency-domain measures in per cent."""
     print(f"\n{title}: RMSE in DN (no proof of anything at 5 m, where there is no reference)")
-    columns = [*BAND_NAMES, "10 m", "dB", "20 m", "dB", "consist."]
+    spectral = [key for key in next(iter(table.values())) if key[:-2] in SPECTRAL]
+    columns = [*BAND_NAMES, "10 m", "dB", "20 m", "dB", "consist.", *(key.upper() for key in spectral)]
     width = max(len(name) for name in table)
     print(" " * width + "".join(f"{column:>9}" for column in columns))
     for name, row in table.items():
         cells = [*row["rmse"].values(), *(row[k] for k in ("rmse10", "gain10", "rmse20", "gain20"))]
-        print(f"{name:{width}}" + "".join(f"{cell:9.2f}" for cell in [*cells, row["consistency"]]))
+        line = "".join(f"{cell:9.2f}" for cell in [*cells, row["consistency"]])
+        print(f"{name:{width}}{line}" + "".join(f"{row[key]:9.3f}" for key in spectral))
 
 
 def _processor() -> str:

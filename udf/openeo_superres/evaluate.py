@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+from .spectrum import radial_profile
 
 Image = NDArray[np.float32]
 Predict = Callable[[Image], Image]
@@ -160,6 +161,24 @@ def bicubic_scores(pair: WaldPair) -> WaldScores:
         [_rmse(output[:split], pair.target10, BORDER), _rmse(coarse, pair.target20, BORDER)]
     )
     return WaldScores(rmse, consistency(output, pair.input))
+
+
+def wald_profiles(pair: WaldPair, image: Image) -> NDArray[np.float64]:
+    """Radial profiles in dB of the bands that have a reference on the output's grid, border left out.
+
+    Args:
+        pair: Of factor 2: the four 10 m bands have one; of factor 4: all ten.
+        image: A prediction ``(10, 2y, 2x)`` for ``pair.input``, bicubic's too, or :func:`wald_truth`.
+
+    Returns:
+        ``(4 or 10, n)``, see :func:`openeo_superres.spectrum.radial_profile`.
+    """
+    return radial_profile(image[: len(wald_truth(pair)), BORDER:-BORDER, BORDER:-BORDER])
+
+
+def wald_truth(pair: WaldPair) -> Image:
+    """The truth on the output's grid: ``(4, 2y, 2x)`` for factor 2, ``(10, 2y, 2x)`` for factor 4."""
+    return pair.target10 if pair.factor == 2 else np.concatenate([pair.target10, pair.target20])
 
 
 def gain_db(reference: float, error: float) -> float:
