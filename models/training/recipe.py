@@ -37,6 +37,9 @@ class Recipe:
     """Of the network's convolutions; weights, layer and average stay float32. On a processor with
     AVX512-BF16, a step of carn_3x3x64g4sw in ``bfloat16`` takes half the time."""
 
+    sen2venus: float = 0.0
+    """Share of the steps on patches of SEN2VENµS, with L_FR + L_Wald; the others are Wald steps as always."""
+
     @property
     def settles(self) -> float:
         """First step of the last part."""

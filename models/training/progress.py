@@ -1,0 +1,57 @@
+"""What the log says of a network while it is trained: figures on images that it is not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
+
+from . import degradation
+from .datasets import development_scene, stacked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .networks import SuperResolver
+    from .sen2venus import Dataset
+
+VALIDATION_PATCHES = 32
+"""Patches of SEN2VENµS, spread over its validation sites, whose L_FR goes into the log."""
+
+
+def validation_pair(sen2venus: Dataset, crop: int) -> degradation.Pair | None:
+    """FR pairs of SEN2VENµS's validation sites, always the same; None where there are none.
+
+    Raises:
+        ValueError: If a patch cannot be read.
+    """
+    patches = sen2venus.split("validation")
+    if not patches:
+        return None
+    chosen = np.linspace(0, len(patches) - 1, min(VALIDATION_PATCHES, len(patches))).astype(int)
+    x05, _, x20 = stacked([patches[index].read() for index in chosen])
+    x05, x20 = x05[..., : 2 * crop, : 2 * crop], x20[..., : crop // 2, : crop // 2]
+    return degradation.full_resolution_pair(x05, x20, np.random.default_rng(0))
+
+
+def reference_pair(data: Path | None) -> tuple[WaldPair, WaldScores] | None:
+    """The development scene of the log, degraded by 2, and bicubic's figures; None where it is not there."""
+    if data is None:
+        return None
+    try:
+        pair = wald_pair(*development_scene("T33UUB", data))
+    except FileNotFoundError:
+        return None
+    return pair, bicubic_scores(pair)
+
+
+def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScores) -> dict[str, float]:
+    """Gain over bicubic in dB of 10 m and 20 m bands, and the consistency error in DN."""
+    with torch.no_grad():
+        output = model(torch.from_numpy(pair.input)[None].to(model.std.device))[0].cpu().numpy()
+    scores = wald_scores(pair, output)
+    gains = {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
+    return {**gains, "consistency": round(float(scores.consistency.mean()), 2)}
