@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | train-setup | backend-setup | backend | test-backend | apex
+# make setup | demo | test | lint | train-setup | brisque-setup | backend-setup | backend | test-backend | apex
 # Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
 PYTHON ?= python3
@@ -19,12 +19,18 @@ BACKEND := .venv-backend
 BACKEND_SETUP := $(BACKEND)/.setup
 ARCHIVES := $(BACKEND)/archives
 
+# BRISQUE, which chooses among fine-tuned networks, needs an older numpy.
+BRISQUE := .venv-brisque
+BRISQUE_SETUP := $(BRISQUE)/.setup
+
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup demo test lint backend-setup backend test-backend apex
+.PHONY: setup train-setup brisque-setup demo test lint backend-setup backend test-backend apex
 
 setup: $(SETUP)
 
 train-setup: $(TRAIN_SETUP)
+
+brisque-setup: $(BRISQUE_SETUP)
 
 backend-setup: $(BACKEND_SETUP) $(NOTEBOOK_SETUP)
 
@@ -35,7 +41,7 @@ $(1) -m venv $(@D:/bin=) || { \
 	$(1) -m pip --python $@ install pip; }
 endef
 
-$(BIN)/python:
+$(BIN)/python $(BRISQUE)/bin/python:
 	$(call make-environment,$(PYTHON))
 
 $(BACKEND)/bin/python:
@@ -52,6 +58,11 @@ $(SETUP): pyproject.toml | $(BIN)/python
 $(TRAIN_SETUP): $(SETUP)
 	@echo "Adding the training packages to $(VENV) ..."
 	@$(PIP) install -qq --editable '.[train]'
+	@touch $@
+
+$(BRISQUE_SETUP): models/training/brisque-requirements.txt | $(BRISQUE)/bin/python
+	@echo "Setting up $(BRISQUE) ..."
+	@$(BRISQUE)/bin/python -m pip --disable-pip-version-check install -qq --requirement $<
 	@touch $@
 
 $(NOTEBOOK_SETUP): $(SETUP)

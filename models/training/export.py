@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .networks import SuperResolver, build
 
 OPSET = 17
 IR_VERSION = 8
+PRETRAINING = "Wald pairs x2 and x4 of real Sentinel-2 images, L1 through the layer"
 PARITY = 0.1
 """Largest difference between torch and ONNX that is let pass, in DN."""
 
@@ -110,11 +112,14 @@ def _store_float16(graph: onnx.GraphProto, learnt: set[str]) -> None:
 
 
 def provenance(checkpoint: Path) -> dict[str, object]:
-    """How weights came to be, for their card: method, recipe, steps done, sources and their weights."""
+    """How weights came to be, for their card: method, recipe, steps done, sources and their weights.
+
+    Of a fine-tuned network also the same of its ``base``, and how this checkpoint was chosen (``choice``).
+    """
     with safe_open(checkpoint, framework="pt") as file:
         state = json.loads(file.metadata()["state"])
-    facts = {key: state[key] for key in ("recipe", "step", "sources")}
-    return {"method": "Wald pairs x2 and x4 of real Sentinel-2 images, L1 through the layer", **facts}
+    keys = ("method", "recipe", "step", "sources", "choice", "base")
+    return {"method": PRETRAINING, **{key: state[key] for key in keys if key in state}}
 
 
 def parity(model: SuperResolver, path: Path, image: Image) -> float:
@@ -196,7 +201,11 @@ def main() -> None:
     parser.add_argument("name", help="network, such as edsr_4x32 or cubic_mtf")
     parser.add_argument("--checkpoint", type=Path, help="written by training.train (none for cubic_mtf)")
     parser.add_argument("--output", type=Path, default=Path(), help="where .onnx and .json go")
+    parser.add_argument("--as", dest="model", metavar="MODEL", help="name of the model, such as NAME_gan")
     arguments = parser.parse_args()
+    name = arguments.model or arguments.name
+    if not re.fullmatch(rf"{re.escape(arguments.name)}(_\w+)?", name, re.ASCII):
+        parser.error(f"--as: a model of {arguments.name} is called so, or {arguments.name}_..., not {name}")
     try:
         model = load_average(arguments.name, arguments.checkpoint)
         arguments.output.mkdir(parents=True, exist_ok=True)
@@ -205,17 +214,17 @@ def main() -> None:
     training: dict[str, object] = {"method": "none: bicubic upsampling and the consistency layer"}
     if arguments.checkpoint is not None:
         training = provenance(arguments.checkpoint)
-    part = arguments.output / f".{arguments.name}.onnx.part"
-    to_onnx(model, arguments.name, part)
+    part = arguments.output / f".{name}.onnx.part"
+    to_onnx(model, name, part)
     rng = np.random.default_rng(0)
     noise = [rng.uniform(0, 6000, (bands, n, n)).astype(np.float32) for bands, n in ((4, 256), (6, 128))]
     difference = parity(model, part, wald_pair(*noise).input)
     if not difference <= PARITY:
         part.unlink()
         raise SystemExit(f"torch and ONNX differ by {difference:.3f} DN (at most {PARITY} is accepted).")
-    path = arguments.output / f"{arguments.name}.onnx"
+    path = arguments.output / f"{name}.onnx"
     part.replace(path)
-    text = json.dumps(card(model, arguments.name, path, training), indent=2)
+    text = json.dumps(card(model, name, path, training), indent=2)
     path.with_suffix(".json").write_text(text + "\n")
     print(f"{path}: {path.stat().st_size} bytes, margin {model.margin}, parity {difference:.4f} DN")
 

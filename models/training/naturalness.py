@@ -1,0 +1,184 @@
+"""Choose among the candidates of a fine-tuning: the one whose images at 5 m look most natural (BRISQUE).
+
+BRISQUE (Mittal et al., 2012) needs no reference: it tells by local statistics how far an image is from
+natural photographs, 0 to about 100, less is better. It was made for pictures of another kind and knows
+nothing of truth: only differences to bicubic on one image mean something, and radiometry has to be kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from openeo_superres.evaluate import Image, bicubic, consistency
+from openeo_superres.output import replacing
+from openeo_superres.picture import COMPOSITES, colours, stretch_limits
+from openeo_superres.sensor import BAND_NAMES
+
+from .datasets import DEVELOPMENT, development_scene
+from .export import load_average
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+INTERPRETER = Path(__file__).parents[2] / ".venv-brisque/bin/python"
+"""Of an environment of its own, since the package needs an older numpy."""
+SCRIPT = """
+import json, sys
+import numpy
+from brisque import BRISQUE
+
+judge = BRISQUE(url=False)
+print(json.dumps([float(judge.score(numpy.load(path))) for path in sys.argv[1:]]))
+"""
+CONSISTENCY = 2.0
+"""Largest consistency error of a choice, in DN."""
+SIZE = 512
+"""10 m pixels of a scene that are looked at, from its upper left corner, along each side."""
+
+
+def brisque(pictures: Sequence[NDArray[np.uint8]], interpreter: Path = INTERPRETER) -> list[float]:
+    """BRISQUE of each of ``pictures`` ``(y, x, 3)``, computed in the environment of ``interpreter``.
+
+    Raises:
+        FileNotFoundError: If the environment is not there.
+        RuntimeError: If BRISQUE fails there.
+    """
+    if not interpreter.exists():
+        raise FileNotFoundError(
+            f"BRISQUE has an environment of its own, and {interpreter} is not there: make brisque-setup"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{index}.npy") for index in range(len(pictures))]
+        for path, picture in zip(paths, pictures, strict=True):
+            np.save(path, picture)
+        command = [interpreter, "-W", "ignore", "-c", SCRIPT, *paths]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if result.returncode:
+        reason = result.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"BRISQUE failed in the environment of {interpreter}: {reason}")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def pictures(output: Image, image: Image) -> list[NDArray[np.uint8]]:
+    """Composites of an output ``(10, y, x)``, 8 bits, as the percentiles of its *input* stretch them."""
+    indices = [[BAND_NAMES.index(band) for band in composite.bands] for composite in COMPOSITES]
+    return [colours(output[rows], stretch_limits(image[rows])) for rows in indices]
+
+
+def real_input(name: str, data: Path) -> Image:
+    """A development scene as networks take it: ``(10, y, x)`` at 10 m, 20 m bands replicated."""
+    x10, x20 = development_scene(name, data)
+    height, width = (min(SIZE, n // 2 * 2) for n in x10.shape[1:])
+    whole = np.concatenate(
+        [x10[:, :height, :width], x20.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]]
+    )
+    return np.ascontiguousarray(whole, np.float32)
+
+
+def assess(candidates: Sequence[Path], images: dict[str, Image]) -> list[dict[str, object]]:
+    """BRISQUE of each candidate less bicubic's, by composite, and the consistency error, over all images.
+
+    Args:
+        candidates: Checkpoints.
+        images: Real inputs by their name, as of :func:`real_input`.
+
+    Returns:
+        A row for each candidate: ``step``, ``composites`` (means over the images), ``brisque`` (mean of
+        these), and ``consistency``, the mean of the bands in the worst image, in DN.
+    """
+    drawn = [picture for image in images.values() for picture in pictures(bicubic(image), image)]
+    rows = []
+    for path in candidates:
+        state = read_state(path)
+        model = load_average(state["recipe"]["name"], path)
+        errors = []
+        for image in images.values():
+            with torch.no_grad():
+                output = model(torch.from_numpy(image)[None])[0].numpy()
+            drawn += pictures(output, image)
+            errors.append(float(consistency(output, image).mean()))
+        rows.append({"step": state["step"], "consistency": round(max(errors), 2)})
+    scores = np.array(brisque(drawn)).reshape(1 + len(rows), len(images), len(COMPOSITES)).mean(axis=1)
+    for row, differences in zip(rows, scores[1:] - scores[0], strict=True):
+        titles = [composite.title for composite in COMPOSITES]
+        row["composites"] = dict(zip(titles, differences.round(2).tolist(), strict=True))
+        row["brisque"] = round(float(differences.mean()), 2)
+    return rows
+
+
+def choose(rows: Sequence[dict[str, object]]) -> int:
+    """Index of the row with the least BRISQUE among those whose consistency error is 2 DN at most.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    kept = [
+        index
+        for index, row in enumerate(rows)
+        if row["consistency"] <= CONSISTENCY and math.isfinite(row["brisque"])
+    ]
+    if not kept:
+        raise ValueError(f"No candidate keeps its consistency error within {CONSISTENCY:g} DN.")
+    return min(kept, key=lambda index: rows[index]["brisque"])
+
+
+def read_state(path: Path) -> dict[str, object]:
+    """What a checkpoint says of itself."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["state"])
+
+
+def write_choice(candidate: Path, facts: dict[str, object], path: Path) -> None:
+    """Write a candidate to ``path`` with the facts of its choice, for ``training.export``."""
+    state = {**read_state(candidate), "choice": facts}
+    with replacing(path) as part:
+        save_file(load_file(candidate), part, metadata={"state": json.dumps(state)})
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.naturalness", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument(
+        "folder", type=Path, help="output of training.finetune; chosen.safetensors goes there"
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
+    torch.set_num_threads(arguments.threads)
+    candidates = sorted(arguments.folder.glob("candidates/*.safetensors"))
+    if not candidates:
+        parser.error(f"no candidates in {arguments.folder}: it must be the output of training.finetune")
+    try:
+        images = {name: real_input(name, arguments.data) for name in DEVELOPMENT}
+        rows = assess(candidates, images)
+        best = choose(rows)
+        facts = {"by": "BRISQUE at 5 m, least difference to bicubic", "of": len(rows), **rows[best]}
+        write_choice(candidates[best], facts, arguments.folder / "chosen.safetensors")
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        parser.error(" ".join(str(error).split()))
+    print("BRISQUE less bicubic's, mean of real inputs at 5 m (less is better); consistency error in DN")
+    for row in rows:
+        print(json.dumps(row))
+    print(f"chosen: step {rows[best]['step']}, {arguments.folder / 'chosen.safetensors'}")
+
+
+if __name__ == "__main__":
+    main()
