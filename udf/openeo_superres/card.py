@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, UnknownModelError
-from .udf import Model, coarse_indices, load_model
+from .sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
+from .udf import PIXEL, Model, coarse_indices, load_model
 
 Kind = TypeVar("Kind")
 
@@ -39,6 +41,8 @@ class ModelCard:
     """Learnt parameters."""
     figures: dict[str, Any] = field(hash=False)
     """Measured figures by protocol, empty where none were measured."""
+    consistent: bool = True
+    """Whether the output gives the input back when the sensor sees it again."""
     speed: float | None = None
     """10 m pixels per second on one core of the machine that it was measured on."""
 
@@ -134,6 +138,7 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
             bands=tuple(_typed(str, band["name"]) for band in properties["mlm:input"][0]["bands"]),
             parameters=_typed(int, properties["mlm:total_parameters"]),
             figures=_typed(dict, properties.get("superres:figures", {})),
+            consistent=_typed(bool, properties.get("superres:training", {}).get("consistency", True)),
             speed=_typed(dict, properties.get("superres:speed", {})).get("pixels_per_second"),
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -141,3 +146,103 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
     if not checksum.startswith(SHA256_MULTIHASH):
         raise ModelError(f"{path}: expected a SHA-256 multihash (1220...), got {checksum!r}.")
     return card
+
+
+# ---- how a model is described: in its ONNX file, and by a card
+
+
+def model_facts(
+    *, name: str, scale: int, margin: int, bands: tuple[str, ...], licence: str
+) -> dict[str, str]:
+    """Metadata of an ONNX file, without which :func:`openeo_superres.udf.load_model` does not open it."""
+    means = [BANDS[BAND_NAMES.index(band)].mean for band in bands]
+    return {
+        "name": name,
+        "scale": str(scale),
+        "margin": str(margin),
+        "bands": ",".join(bands),
+        "fill": ",".join(f"{mean * REFLECTANCE_SCALE:g}" for mean in means),
+        "unit": "DN (reflectance x 10000)",
+        "license": licence,
+    }
+
+
+def model_item(
+    content: bytes,
+    href: str,
+    facts: dict[str, str],
+    *,
+    parameters: int,
+    training: dict[str, Any],
+    licence: str = "Apache-2.0",
+) -> dict[str, Any]:
+    """A model's card: a STAC item with the Machine Learning Model (MLM) and file extensions.
+
+    Args:
+        content: The ONNX file.
+        href: Its name, relative to the card's folder.
+        facts: Its metadata: see :func:`model_facts`.
+        parameters: Learnt ones.
+        training: How the weights came to be.
+        licence: Its SPDX identifier, or "other".
+    """
+    names, scale = facts["bands"].split(","), int(facts["scale"])
+    shape = {
+        "shape": [-1, len(names), -1, -1],
+        "dim_order": ["batch", "bands", "y", "x"],
+        "data_type": "float32",
+    }
+    bands = [{"name": name} for name in names]
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [
+            "https://stac-extensions.github.io/mlm/v1.5.0/schema.json",
+            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+        ],
+        "id": facts["name"],
+        "geometry": None,
+        "properties": {
+            "datetime": None,
+            "start_datetime": "2015-06-23T00:00:00Z",
+            "end_datetime": "2100-01-01T00:00:00Z",
+            "license": licence,
+            "mlm:name": facts["name"],
+            "mlm:architecture": facts["name"].split("_", maxsplit=1)[0],
+            "mlm:tasks": ["super-resolution"],
+            "mlm:framework": "ONNX",
+            "mlm:total_parameters": parameters,
+            "mlm:input": [
+                {
+                    "name": "input",
+                    "bands": bands,
+                    "input": shape,
+                    "description": "Harmonised DN on the 10 m grid, 20 m bands replicated 2 x 2, no nodata.",
+                }
+            ],
+            "mlm:output": [
+                {
+                    "name": "output",
+                    "tasks": ["super-resolution"],
+                    "bands": bands,
+                    "result": shape,
+                    "description": f"Harmonised DN on the {PIXEL / scale:g} m grid.",
+                }
+            ],
+            "superres:scale": scale,
+            "superres:margin": int(facts["margin"]),
+            "superres:fill": [float(value) for value in facts["fill"].split(",")],
+            "superres:training": training,
+        },
+        "assets": {
+            "model": {
+                "href": f"./{href}",
+                "type": "application/octet-stream; application=onnx",
+                "roles": ["mlm:model"],
+                "mlm:artifact_type": "onnx",
+                "file:size": len(content),
+                "file:checksum": SHA256_MULTIHASH + hashlib.sha256(content).hexdigest(),
+            }
+        },
+        "links": [],
+    }
