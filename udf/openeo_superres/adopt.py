@@ -99,13 +99,13 @@ def read_description(path: Path) -> Description:
         raise ModelError(f"{path} has a band twice: {', '.join(bands)}.")
     if not isinstance(margin, int | float) or not 0 <= margin < 10_000:
         raise ModelError(f"{path} has margin {margin!r}; expected a number of pixels.")
-    if not isinstance(factor, int | float) or factor not in range(1, 17):
+    if not isinstance(factor, int | float) or factor not in range(2, 17):
         raise ModelError(f"{path} has factor {factor!r}; expected a whole number, mostly 2 or 4.")
     description = Description(path, path.parent / model, bands, int(factor), float(margin), facts)
     if description.factor % description.pixel:
         raise ModelError(
-            f"{path} has factor {factor:g} for 20 m bands alone; expected an even one: results have pixels of "
-            "10 m, or of a whole part of it."
+            f"{path} has factor {factor:g} for 20 m bands alone; expected an even one: results have pixels "
+            "of 10 m, or of a whole part of it."
         )
     if not description.model.is_file():
         raise ModelError(f"{path} names {model}, but {description.model} is not there; put it beside.")
@@ -282,9 +282,10 @@ def summary(adopted: Adopted) -> str:
     card, verdict = adopted.card, ""
     if adopted.published < adopted.reach and not card.consistent:
         verdict = ", too little: cut so, tiles can show seams"
+    run = f"openeo-superres run SOURCE OUTPUT.tif --model {card.path.with_suffix('.json')}"
     return (
         f"{card.name}: {', '.join(card.bands)} to {PIXEL / card.scale:g} m, {card.parameters:,} parameters. "
         f"Its graph reaches {adopted.reach} pixels of 10 m (its description says {adopted.published:g}"
-        f"{verdict}); with {card.margin - adopted.reach} for nodata and 20 m cells the margin is "
-        f"{card.margin}. Run it: openeo-superres run SOURCE OUTPUT.tif --model {card.path.with_suffix('.json')}"
+        f"{verdict}); with {ALIGNMENT + FILL_RADIUS} for nodata and 20 m cells, the margin is {card.margin}. "
+        f"Run it: {run}"
     )

@@ -335,8 +335,10 @@ def demo(output: str, **options: Any) -> None:
     with _progress("Super-resolving the sample") as progress:
         made = demonstrate(output, progress=progress, **options)
     click.echo(f"Super-resolved {made.scene} with {made.model} in {made.seconds:.1f} s:")
-    click.echo(f"  {made.raster}  ten bands at 5 m")
+    click.echo(f"  {made.raster}  the super-resolved bands")
     click.echo(f"  {made.picture}  bicubic and {made.model} side by side")
     click.echo("Consistency error: the output as the sensor would see it, against the input (RMSE in DN)")
     for name, error in ((made.model, made.model_error), ("bicubic", made.bicubic_error)):
-        click.echo(f"  {name:<12} 10 m bands {error.fine:6.2f}   20 m bands {error.coarse:6.2f}")
+        kinds = {"10 m bands": error.fine, "20 m bands": error.coarse}
+        there = (f"{kind} {value:6.2f}" for kind, value in kinds.items() if not math.isnan(value))
+        click.echo(f"  {name:<12} {'   '.join(there)}")

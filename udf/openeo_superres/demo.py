@@ -16,10 +16,11 @@ from .evaluate import bicubic, consistency
 from .picture import comparison, save_png
 from .raster import superresolve_scene
 from .scene import Window, open_scene
-from .sensor import BAND_NAMES, BANDS_10M
+from .sensor import BAND_NAMES, BANDS, Band
+from .udf import PIXEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +33,10 @@ VIEW: Window = (248, 264, 120, 96)
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """Error in DN of the output, seen by the sensor again, against the input: mean over bands of one kind."""
+    """Error in DN of the output, seen by the sensor again, against the input: mean over bands of one kind.
+
+    NaN where there are none.
+    """
 
     fine: float
     """Of the 10 m bands."""
@@ -40,11 +44,16 @@ class Consistency:
     """Of the 20 m bands."""
 
     @classmethod
-    def of(cls, output: NDArray[np.float32], image: NDArray[np.float32]) -> Consistency:
+    def of(
+        cls, output: NDArray[np.float32], image: NDArray[np.float32], bands: Sequence[Band] = BANDS
+    ) -> Consistency:
         """Measure; arguments as in :func:`openeo_superres.evaluate.consistency`."""
-        errors = consistency(output, image)
-        split = len(BANDS_10M)
-        return cls(float(errors[:split].mean()), float(errors[split:].mean()))
+        errors = consistency(output, image, bands)
+        kinds = [
+            [error for error, band in zip(errors, bands, strict=True) if band.resolution == resolution]
+            for resolution in (10, 20)
+        ]
+        return cls(*(float(np.mean(kind)) if kind else np.nan for kind in kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +95,10 @@ def demonstrate(
             f"The sample scene is not in {sample}: it comes with the repository, not with the package. "
             "Run this in a checkout, or say where its folder examples/data is."
         )
-    scene = open_scene(sample)
+    card = load_card(model)
+    scene = open_scene(sample, card.bands)
     if (scene.width, scene.height) != SAMPLE_SIZE:
         raise SceneError(f"{sample} holds another scene than the sample; use the command run for it.")
-    card = load_card(model)
     started = time.perf_counter()
     # before any folder is made; it stays open for the run
     card.open(provider, threads)
@@ -99,7 +108,7 @@ def demonstrate(
         raise OutputError(f"The folder {folder} can't be made: {error.strerror}.") from error
     raster = superresolve_scene(
         sample,
-        folder / f"virginia_SR5M_{card.name}.tif",
+        folder / f"virginia_SR{PIXEL / card.scale:g}M_{card.name}.tif",
         card,
         provider=provider,
         threads=threads,
@@ -107,18 +116,20 @@ def demonstrate(
         progress=progress,
     )
     seconds = time.perf_counter() - started
-    image = scene.read((0, 0, scene.width, scene.height))
-    results = {"bicubic": bicubic(image), card.name: _read(raster)}
+    bands = [BANDS[BAND_NAMES.index(band)] for band in card.bands]
+    image = scene.read((0, 0, scene.width, scene.height))[[scene.bands.index(band) for band in card.bands]]
+    results = {"bicubic": bicubic(image, bands, card.scale), card.name: _read(raster, card.bands)}
     col, row, width, height = (card.scale * n for n in VIEW)
     views = {name: result[:, row : row + height, col : col + width] for name, result in results.items()}
-    picture = save_png(comparison(views), raster.with_suffix(".png"))
-    errors = {name: Consistency.of(result, image) for name, result in results.items()}
+    zoom = max(1, 6 // card.scale)
+    picture = save_png(comparison(views, bands=card.bands, zoom=zoom), raster.with_suffix(".png"))
+    errors = {name: Consistency.of(result, image, bands) for name, result in results.items()}
     return Demonstration(card.name, sample, raster, picture, seconds, errors[card.name], errors["bicubic"])
 
 
-def _read(raster: Path) -> NDArray[np.float32]:
-    """Read the result back as it stands in the file: ``(10, y, x)`` float32 DN, NaN for nodata."""
+def _read(raster: Path, bands: tuple[str, ...]) -> NDArray[np.float32]:
+    """Read the result back as it stands in the file: ``(bands, y, x)`` float32 DN, NaN for nodata."""
     with rasterio.open(raster, driver="GTiff") as dataset:
-        indices = [dataset.descriptions.index(band) + 1 for band in BAND_NAMES]
+        indices = [dataset.descriptions.index(band) + 1 for band in bands]
         pixels: NDArray[np.float32] = dataset.read(indices, masked=True).astype(np.float32).filled(np.nan)
     return pixels

@@ -6,13 +6,13 @@ such figure proves anything at 5 m, where there is no reference: it measures the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+from .sensor import BANDS, BANDS_10M, BANDS_20M, Band, degrade, upsample_cubic
 from .spectrum import radial_profile
 
 Image = NDArray[np.float32]
@@ -123,17 +123,26 @@ def _rmse(a: Image, b: Image, border: int) -> NDArray[np.float64]:
     return error
 
 
-def consistency(output: Image, image: Image) -> NDArray[np.float64]:
+def _natives(bands: Sequence[Band]) -> list[tuple[list[int], int]]:
+    """Per resolution there is: indices of its bands, and its pixels in 10 m pixels."""
+    steps = [band.resolution // 10 for band in bands]
+    return [([i for i, there in enumerate(steps) if there == step], step) for step in sorted({*steps})]
+
+
+def consistency(output: Image, image: Image, bands: Sequence[Band] = BANDS) -> NDArray[np.float64]:
     """RMSE per band in DN between the output seen by the sensor again, D(output), and the input.
 
     Args:
-        output: ``(10, 2y, 2x)``.
-        image: ``(10, y, x)``, y and x even, 20 m bands replicated on the even grid.
+        output: ``(bands, scale * y, scale * x)``.
+        image: ``(bands, y, x)``, y and x even, 20 m bands replicated on the even grid.
+        bands: In the order of both.
     """
-    split = len(BANDS_10M)
-    fine = _rmse(degrade(output[:split], BANDS_10M, 2), image[:split], BORDER)
-    coarse = _rmse(degrade(output[split:], BANDS_20M, 4), image[split:, ::2, ::2], BORDER // 2)
-    return np.concatenate([fine, coarse])
+    scale = output.shape[1] // image.shape[1]
+    errors = np.empty(len(bands))
+    for chosen, step in _natives(bands):
+        seen = degrade(output[chosen], [bands[i] for i in chosen], step * scale)
+        errors[chosen] = _rmse(seen, image[chosen][:, ::step, ::step], BORDER // step)
+    return errors
 
 
 def wald_scores(pair: WaldPair, output: Image) -> WaldScores:
@@ -146,10 +155,12 @@ def wald_scores(pair: WaldPair, output: Image) -> WaldScores:
     return WaldScores(rmse, consistency(output, pair.input))
 
 
-def bicubic(image: Image) -> Image:
-    """Bicubic baseline for :data:`Predict`: each band from its native grid to twice the 10 m grid."""
-    split = len(BANDS_10M)
-    return np.concatenate([upsample_cubic(image[:split], 2), upsample_cubic(image[split:, ::2, ::2], 4)])
+def bicubic(image: Image, bands: Sequence[Band] = BANDS, scale: int = 2) -> Image:
+    """Bicubic baseline for :data:`Predict`: each band from its own grid, ``scale`` times finer than 10 m."""
+    result = np.empty((len(bands), *(scale * n for n in image.shape[1:])), np.float32)
+    for chosen, step in _natives(bands):
+        result[chosen] = upsample_cubic(image[chosen][:, ::step, ::step], step * scale)
+    return result
 
 
 def bicubic_scores(pair: WaldPair) -> WaldScores:

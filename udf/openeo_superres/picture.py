@@ -62,16 +62,21 @@ def comparison(
     images: Mapping[str, NDArray[np.float32]],
     composites: Sequence[Composite] = COMPOSITES,
     *,
+    bands: Sequence[str] = BAND_NAMES,
     zoom: int = 3,
 ) -> Image.Image:
     """Draw results side by side.
 
     Args:
-        images: By their label, from left to right: ``(10, y, x)`` DN in the order of ``BAND_NAMES``, all of
-            one shape. The first one decides the stretch of each band, for all.
-        composites: From top to bottom.
+        images: By their label, from left to right: ``(bands, y, x)`` DN, all of one shape. The first one
+            decides the stretch of each band, for all.
+        composites: From top to bottom; left out where bands are missing. With none left, the first band is
+            drawn in grey.
+        bands: In the order of the images.
         zoom: Screen pixels per pixel of the images, which are repeated, not resampled.
     """
+    drawable = [composite for composite in composites if {*composite.bands} <= {*bands}]
+    composites = drawable or [Composite("grey", (bands[0],) * 3)]
     height, width = (zoom * n for n in next(iter(images.values())).shape[1:])
     step_x, step_y = width + GAP, height + LABEL_HEIGHT + GAP
     size = (GAP + step_x * len(images), GAP + step_y * len(composites))
@@ -79,14 +84,14 @@ def comparison(
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=20)
     for row, composite in enumerate(composites):
-        indices = [BAND_NAMES.index(band) for band in composite.bands]
-        bands = ", ".join(composite.bands)
+        indices = [bands.index(band) for band in composite.bands]
+        shown = ", ".join(composite.bands)
         limits = None
         for column, (label, image) in enumerate(images.items()):
             pixels = image[indices]
             limits = stretch_limits(pixels) if limits is None else limits
             corner = (GAP + column * step_x, GAP + row * step_y)
-            draw.text(corner, f"{label}: {composite.title} ({bands})", fill=INK, font=font)
+            draw.text(corner, f"{label}: {composite.title} ({shown})", fill=INK, font=font)
             drawn = colours(pixels, limits).repeat(zoom, axis=0).repeat(zoom, axis=1)
             picture.paste(Image.fromarray(drawn), (corner[0], corner[1] + LABEL_HEIGHT))
     return picture

@@ -201,21 +201,25 @@ def build_process(
         description="Products with more cloud cover than this, in percent, are left out.",
         default=100,
     )
+    # loaded beside a 10 m band, 20 m bands come on its grid
+    bands = [name for name in BAND_NAMES if name in card.bands]
+    bands = bands if len(card.coarse) < len(bands) else [BAND_NAMES[0], *bands]
     cube = openeo.DataCube.load_collection(
-        collection_id, None, extent, period, list(BAND_NAMES), fetch_metadata=False, max_cloud_cover=cover
+        collection_id, None, extent, period, bands, fetch_metadata=False, max_cloud_cover=cover
     )
-    cube = openeo.DataCube(cube.result_node(), None, _metadata())
+    cube = openeo.DataCube(cube.result_node(), None, _metadata(bands))
     fine = superresolve(cube, card, weights=weights, **settings)
     metres = f"{PIXEL / card.scale:g} m"
+    again = "; seen by the sensor again it gives the input" if card.consistent else ""
     process: dict[str, Any] = build_process_dict(
         fine,
         process_id=process_id,
         summary=f"Super-resolution of Sentinel-2 to {metres}",
         description=(
-            f"Loads {collection_id} and super-resolves bands {', '.join(card.bands)} from 10 m and 20 m to "
-            f"{metres} with the network {card.name} of openeo-superres. The result holds digital numbers "
-            "(reflectance x 10 000); seen by the sensor again it gives the input. Nodata stays nodata. Run "
-            "it as a batch job, with the job options that come with the process."
+            f"Loads {collection_id} and super-resolves bands {', '.join(card.bands)} from "
+            f"{_resolutions(card)} to {metres} with the network {card.name} of openeo-superres. The result "
+            f"holds digital numbers (reflectance x 10 000){again}. Nodata stays nodata. Run it as a batch job, "
+            "with the job options that come with the process."
         ),
         parameters=[extent, period, cover],
         returns={
@@ -233,10 +237,16 @@ def build_process(
 # ---- parts of a graph
 
 
-def _metadata() -> CollectionMetadata:
-    """What is known of a cube from :func:`load_sentinel2` without asking a back-end."""
+def _resolutions(card: ModelCard) -> str:
+    coarse = len(card.coarse)
+    there = (["10 m"] if coarse < len(card.bands) else []) + (["20 m"] if coarse else [])
+    return " and ".join(there)
+
+
+def _metadata(names: Sequence[str]) -> CollectionMetadata:
+    """What is known of a cube with these bands without asking a back-end."""
     axes = [SpatialDimension(name, extent=[], step=None) for name in ("x", "y")]
-    bands = BandDimension("bands", bands=[Band(name) for name in BAND_NAMES])
+    bands = BandDimension("bands", bands=[Band(name) for name in names])
     return CollectionMetadata({}, [*axes, TemporalDimension("t", extent=[]), bands])
 
 

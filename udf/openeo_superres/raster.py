@@ -38,15 +38,22 @@ STRIP = 4096
 """Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
 SUFFIXES = (".tif", ".tiff")
 
-BICUBIC = Model(
-    name="bicubic",
-    scale=2,
-    margin=12,  # two 20 m cells and the one that the pixel is in, the nodata fill and the alignment
-    bands=BAND_NAMES,
-    fill=tuple(REFLECTANCE_SCALE * band.mean for band in BANDS),
-    run=lambda images: bicubic(images[0])[None],
-)
-"""Bicubic interpolation with the rules for nodata and borders that models have."""
+
+def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
+    """Bicubic interpolation with the rules for nodata and borders that models have."""
+    bands = [BANDS[BAND_NAMES.index(name)] for name in names]
+    return Model(
+        name="bicubic",
+        scale=scale,
+        margin=12,  # two 20 m cells and the one that the pixel is in, the nodata fill and the alignment
+        bands=names,
+        fill=tuple(REFLECTANCE_SCALE * band.mean for band in bands),
+        run=lambda images: bicubic(images[0], bands, scale)[None],
+    )
+
+
+BICUBIC = bicubic_model()
+"""Of the ten bands to 5 m."""
 
 
 def superresolve_scene(
@@ -70,8 +77,9 @@ def superresolve_scene(
     The file appears whole or not at all. Memory is bounded by the chunk and the strip it is cut from.
 
     Args:
-        source: See :func:`openeo_superres.scene.open_scene`.
-        destination: A ``.tif``, or a folder, where it becomes ``<scene>_SR5M_<model>.tif``.
+        source: See :func:`openeo_superres.scene.open_scene`; only the model's bands are needed.
+        destination: A ``.tif``, or a folder, where it becomes ``<scene>_SR5M_<model>.tif`` (5 for the
+            pixels' size).
         model: A shipped model's name, the path of a card, or a card.
         window: ``(col, row, width, height)`` in 10 m pixels, inside the scene. Default: all of it.
         bbox: West, south, east, north instead; widened to whole pixels, cut to the scene.
@@ -97,14 +105,14 @@ def superresolve_scene(
             f"Got dtype {dtype!r}, compare {compare!r}, size {size}; expected dtype {', '.join(ENCODINGS)}, "
             "compare 'bicubic' or None, and a size of at least 1."
         )
-    scene = open_scene(source)
     card = load_card(model)
+    if missing := [band for band in card.bands if band not in BAND_NAMES]:
+        raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {BAND_NAMES}.")
+    scene = open_scene(source, card.bands)
     region = _region(scene, window, bbox, crs)
-    if missing := [band for band in card.bands if band not in scene.bands]:
-        raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {scene.bands}.")
-    if compare and card.scale != BICUBIC.scale:
-        raise SuperresError(f"Model {card.name} has scale {card.scale}; only scale 2 compares with bicubic.")
-    models = [card.open(provider, threads), *([BICUBIC] if compare else [])]
+    models = [card.open(provider, threads)]
+    if compare:
+        models.append(bicubic_model(card.bands, card.scale))
     targets = _targets(Path(destination), scene, card, overwrite=overwrite, compare=compare)
     with ExitStack() as stack:
         writers = [
@@ -187,7 +195,7 @@ def _targets(
 ) -> list[Path]:
     """Paths to write; checked before any work."""
     if destination.is_dir():
-        destination = destination / f"{scene.name}_SR5M_{card.name}.tif"
+        destination = destination / f"{scene.name}_SR{PIXEL / card.scale:g}M_{card.name}.tif"
     if destination.suffix.lower() not in SUFFIXES:
         raise OutputError(f"{destination} has no name for a GeoTIFF; expected one that ends in .tif.")
     if not destination.parent.is_dir():
@@ -223,7 +231,7 @@ def _writer(
     scale, pixel = model.scale, PIXEL / model.scale
     west, north = scene.transform.c, scene.transform.f
     tags = {"TIFFTAG_SOFTWARE": SOFTWARE, "PROCESSING_SOFTWARE": SOFTWARE, "SOURCE": scene.name}
-    tags |= {"MODEL": model.name} if model is BICUBIC else model_tags(card)
+    tags |= {"MODEL": model.name} if model.name == BICUBIC.name else model_tags(card)
     return CogWriter(
         target,
         bands=model.bands,
@@ -245,7 +253,7 @@ class _Chunk:
     """Pixels of a chunk with its overlap."""
 
     image: NDArray[np.float32]
-    """``(10, height + 2 overlap, width + 2 overlap)`` DN in the scene's order."""
+    """``(bands, height + 2 overlap, width + 2 overlap)`` DN in the scene's order."""
     col: int
     row: int
     """Of the chunk without overlap, from the region's corner."""

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from affine import Affine
 
 from .bandfile import PIXEL, BandFile, Raster, band_name, inspect_raster, opened, radiometry, read_bands
 from .errors import SceneError
-from .sensor import BAND_NAMES, BANDS, BANDS_20M
-from .udf import SuperresError, refuse_reflectance, replication_phase
+from .sensor import BAND_NAMES, BANDS
+from .udf import COARSE_BANDS, SuperresError, coarse_indices, refuse_reflectance, replication_phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from affine import Affine
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
@@ -37,7 +37,7 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Ten Sentinel-2 bands on one 10 m grid, read by window."""
+    """Sentinel-2 bands on one 10 m grid, read by window."""
 
     kind: str
     path: Path
@@ -114,13 +114,17 @@ class Scene:
         return result
 
 
-def open_scene(source: str | Path) -> Scene:
-    """Recognise a scene: a GeoTIFF with ten named bands, a pair of GeoTIFFs, or a folder of band files.
+def open_scene(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> Scene:
+    """Recognise a scene: a GeoTIFF with named bands, a pair of GeoTIFFs, or a folder of band files.
 
     Band names come from the band descriptions, or, in a folder with one file per band, from the file names.
     A pair is given as the path of either file, their names differing by ``10m`` and ``20m`` alone, or of a
     folder that holds these two. Numbers are DN, unless scale and offset tags say how they become reflectance.
     Nodata is what the file says, else 0 for unsigned integers, as in Sentinel-2 products.
+
+    Args:
+        source: Path of a file or a folder.
+        bands: Those that are needed; the scene has no others.
 
     Raises:
         SceneError: If it is no such thing, lacks a band, or its bands don't lie on one grid.
@@ -130,7 +134,7 @@ def open_scene(source: str | Path) -> Scene:
         path = path.absolute()
         path.stat()
         for recognise in RECOGNISERS:
-            if scene := recognise(path):
+            if scene := recognise(path, bands):
                 return scene
     except SuperresError:
         raise
@@ -138,7 +142,7 @@ def open_scene(source: str | Path) -> Scene:
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise SceneError(
         f"{path} is no scene that can be read. Expected a GeoTIFF whose band descriptions are "
-        f"{', '.join(BAND_NAMES)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
+        f"{', '.join(bands)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
         "file per band (*_B02.tif and so on)."
     )
 
@@ -146,16 +150,16 @@ def open_scene(source: str | Path) -> Scene:
 # ---- recognisers: from a path to a scene, or None where another one may know
 
 
-def _stack(path: Path) -> Scene | None:
+def _stack(path: Path, bands: Sequence[str]) -> Scene | None:
     if path.is_dir():
         return None
     raster = inspect_raster(path)
-    if not raster.bands or (set(BAND_NAMES) - raster.bands.keys() and _sibling(path)):
+    if not raster.bands or ({*bands} - raster.bands.keys() and _sibling(path)):
         return None
-    return _assemble("stack", path, [raster])
+    return _assemble("stack", path, [raster], bands)
 
 
-def _pair(path: Path) -> Scene | None:
+def _pair(path: Path, bands: Sequence[str]) -> Scene | None:
     # of other rasters in a folder, results among them, none is asked
     files = _raster_files(path) if path.is_dir() else [path]
     pairs = {
@@ -166,23 +170,23 @@ def _pair(path: Path) -> Scene | None:
     if len(pairs) > 1:
         listed = ", ".join(sorted(min(pair).name for pair in pairs))
         raise SceneError(f"{path} holds several pairs ({listed}); give the path of one file.")
-    return _assemble("pair", path, [inspect_raster(file) for file in sorted(*pairs)])
+    return _assemble("pair", path, [inspect_raster(file) for file in sorted(*pairs)], bands)
 
 
-def _band_folder(path: Path) -> Scene | None:
+def _band_folder(path: Path, bands: Sequence[str]) -> Scene | None:
     if not path.is_dir():
         return None
-    named = [(file, name) for file in _raster_files(path) if (name := band_name(file.stem)) in BAND_NAMES]
+    named = [(file, name) for file in _raster_files(path) if (name := band_name(file.stem)) in bands]
     # a product's own name may hold several: of sensing, of processing
     dates = {tuple(re.findall(r"(?<!\d)20\d{6}(?!\d)", file.stem)) for file, _ in named}
     if len(dates) > 1:
         listed = " and ".join(sorted(", ".join(found) or "no date" for found in dates))
         raise SceneError(f"{path} holds bands of several dates ({listed}); expected one scene in a folder.")
     rasters = [replace(inspect_raster(file), bands={name: 0}) for file, name in named if name]
-    return _assemble("band folder", path, rasters) if rasters else None
+    return _assemble("band folder", path, rasters, bands) if rasters else None
 
 
-RECOGNISERS: tuple[Callable[[Path], Scene | None], ...] = (_stack, _pair, _band_folder)
+RECOGNISERS: tuple[Callable[[Path, Sequence[str]], Scene | None], ...] = (_stack, _pair, _band_folder)
 
 
 def _raster_files(folder: Path) -> list[Path]:
@@ -199,16 +203,20 @@ def _sibling(path: Path) -> Path | None:
 # ---- from files to a scene
 
 
-def _assemble(kind: str, path: Path, rasters: Sequence[Raster]) -> Scene:
+def _assemble(kind: str, path: Path, rasters: Sequence[Raster], bands: Sequence[str]) -> Scene:
     """Choose a file for each band, check that all lie on one grid, and find the 20 m phase."""
     there = {name for raster in rasters for name in raster.bands}
-    if missing := [name for name in BAND_NAMES if name not in there]:
+    if missing := [name for name in bands if name not in there & {*BAND_NAMES}]:
         raise SceneError(
-            f"{path} lacks band {', '.join(missing)}. The ten bands {', '.join(BAND_NAMES)} are needed; "
+            f"{path} lacks band {', '.join(missing)}. The bands {', '.join(bands)} are needed; "
             f"found {', '.join(sorted(there)) or 'none with a name'}."
         )
-    chosen = {band.name: _choose(band.name, band.resolution, rasters) for band in BANDS}
-    grid = chosen[BAND_NAMES[0]]
+    chosen = {band.name: _choose(band.name, band.resolution, rasters) for band in BANDS if band.name in bands}
+    grid = next(iter(chosen.values()))
+    if grid.step == 2:
+        # there are 20 m bands alone
+        finer = grid.transform * Affine.scale(0.5)
+        grid = replace(grid, transform=finer, width=2 * grid.width, height=2 * grid.height)
     files = tuple(_place(name, raster, grid) for name, raster in chosen.items())
     if len({(file.gain, file.offset) for file in files}) > 1:
         listed = ", ".join(f"{file.band} {file.gain:g} * raw {file.offset:+g}" for file in files)
@@ -308,23 +316,28 @@ def _place(name: str, raster: Raster, grid: Raster) -> BandFile:
 
 def _native_phase(scene: Scene) -> tuple[int, int] | None:
     """Phase of the 20 m cells on a grid of their own; None where they are replicated on the 10 m grid."""
-    first, *others = (file for file, band in zip(scene.files, BANDS, strict=True) if band in BANDS_20M)
-    for file in others:
+    coarse = [file for file in scene.files if file.band in COARSE_BANDS]
+    if not coarse:
+        return _phase_of_tiles(scene)
+    first = coarse[0]
+    for file in coarse:
         if file.step != first.step or (file.step == 2 and file.phase != first.phase):
             raise SceneError(f"{file.path} lies on another grid than {first.path}; expected one 20 m grid.")
     return first.phase if first.step == 2 else None
 
 
+def _phase_of_tiles(scene: Scene) -> tuple[int, int]:
+    """The 20 m grid of a Sentinel-2 tile starts on a multiple of 20 m."""
+    return round(scene.transform.f / PIXEL) % 2, round(scene.transform.c / PIXEL) % 2
+
+
 def _replicated_phase(scene: Scene, samples: NDArray[np.float32]) -> tuple[int, int]:
     """Phase of 20 m cells that are replicated on the 10 m grid, from samples of the scene."""
-    coarse = [i for i, band in enumerate(BANDS) if band in BANDS_20M]
-    # the 20 m grid of a Sentinel-2 tile starts on a multiple of 20 m
-    default = round(scene.transform.f / PIXEL) % 2, round(scene.transform.c / PIXEL) % 2
-    return replication_phase(samples[:, coarse], default=default)
+    return replication_phase(samples[:, coarse_indices(scene.bands)], default=_phase_of_tiles(scene))
 
 
 def _samples(scene: Scene) -> NDArray[np.float32]:
-    """Windows spread over the scene, from even pixels: ``(n, 10, y, x)`` as :meth:`Scene.read` gives them."""
+    """Windows spread over the scene, from even pixels: ``(n, bands, y, x)`` as :meth:`Scene.read`."""
     rows, cols = (
         sorted({int(start) // 2 * 2 for start in np.linspace(0, max(size - SAMPLE_SIZE, 0), SAMPLES)})
         for size in (scene.height, scene.width)
