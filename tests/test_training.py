@@ -2,11 +2,8 @@
 """Networks, their consistency layer, simulated pairs, training and export (torch)."""
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -472,33 +469,6 @@ def test_interrupted_checkpoint_leaves_the_one_before(sources, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         training.save(checkpoint)
     assert checkpoint.read_bytes() == content
-
-
-def test_killed_process_resumes(data, tmp_path):
-    """SIGKILL at a random moment of a run that saves at every step: what is there goes on from there."""
-    command = [sys.executable, "-m", "training.train", "edsr_1x8", "--data", data, "--output", tmp_path]
-    command += ["--steps", 1_000_000, "--batch", 1, "--every", 1, "--threads", 1]
-    process = subprocess.Popen(
-        [*map(str, command)], cwd=MODELS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("{"):
-            break
-    time.sleep(random.uniform(0, 0.5))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "".join(lines)
-    assert json.loads(lines[-1])["step"] == 1
-    training = Training(Recipe("edsr_1x8", steps=1_000_000, batch=1), training_sources(data))
-    training.load(tmp_path / "checkpoint.safetensors")
-    step = training.step
-    # a step is logged once its checkpoint is there
-    logged = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert len(logged) in {step - 1, step}
-    assert np.isfinite(training.advance())
-    assert training.step == step + 1
 
 
 # ---- export

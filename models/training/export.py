@@ -118,7 +118,7 @@ def provenance(checkpoint: Path) -> dict[str, object]:
     """
     with safe_open(checkpoint, framework="pt") as file:
         state = json.loads(file.metadata()["state"])
-    keys = ("method", "recipe", "step", "sources", "choice", "base")
+    keys = ("method", "recipe", "step", "sources", "sen2venus", "choice", "base")
     return {"method": PRETRAINING, **{key: state[key] for key in keys if key in state}}
 
 

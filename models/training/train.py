@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from openeo_superres.evaluate import WaldPair, WaldScores
 
 CPU = torch.device("cpu")
+METHOD = "Full-resolution and Wald x4 pairs of SEN2VENµS, Wald pairs of the sources, L1 through the layer"
+"""What the card says where SEN2VENµS was trained on."""
 
 
 class Training:
@@ -131,6 +133,7 @@ class Training:
         if self.sen2venus is not None:
             counts = {split: len(self.sen2venus.split(split)) for split in ("training", "validation")}
             state["sen2venus"] = {"version": self.sen2venus.version, **counts}
+            state["method"] = METHOD
         tensors = {k: v.cpu().contiguous() for k, v in tensors.items()}
         with replacing(path) as part:
             save_file(tensors, part, metadata={"state": json.dumps(state)})
