@@ -218,8 +218,8 @@ def build_process(
         description=(
             f"Loads {collection_id} and super-resolves bands {', '.join(card.bands)} from "
             f"{_resolutions(card)} to {metres} with the network {card.name} of openeo-superres. The result "
-            f"holds digital numbers (reflectance x 10 000){again}. Nodata stays nodata. Run it as a batch job, "
-            "with the job options that come with the process."
+            f"holds digital numbers (reflectance x 10 000){again}. Nodata stays nodata. Run it as a batch "
+            "job, with the job options that come with the process."
         ),
         parameters=[extent, period, cover],
         returns={
