@@ -16,8 +16,9 @@ from .consistency import Separable
 
 HIGH_PASS_MTF = 0.4
 """Of the blur of the high-pass filter, at the Nyquist frequency of pixels twice as large."""
-BORDER = 8
-"""Pixels left out at the edge: there the high-pass filter and the network that is judged see zero padding."""
+BORDER = 4
+"""Pixels left out at the edge, where filters see a repeated edge instead of what lies beyond."""
+PAD = 8
 DOWNSCALINGS = 3
 
 
@@ -36,8 +37,9 @@ class HighPass(nn.Module):
         self.up = Separable(np.repeat(cubic_taps(2)[None], len(BANDS), axis=0))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Keep the shape ``(n, 10, y, x)``, y and x even; six pixels at the edge see zero padding."""
-        return image - self.up(self.down(image))
+        """Keep the shape ``(n, 10, y, x)``, y and x even; beyond its edge the image is repeated."""
+        wide = F.pad(image, [PAD] * 4, mode="replicate")
+        return image - self.up(self.down(wide))[..., PAD:-PAD, PAD:-PAD]
 
 
 class Discriminator(nn.Module):
@@ -70,10 +72,7 @@ class Discriminator(nn.Module):
         self.exit = nn.Conv2d(features, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(n, 1, y - 16, x - 16)`` of a standardised image ``(n, 10, y, x)``.
-
-        Without the border of 8 pixels on each side, y and x must be multiples of 8.
-        """
+        """Logits ``(n, 1, y - 8, x - 8)`` of a standardised image ``(n, 10, y, x)``, multiples of 8."""
         image = self.filter(image)[..., BORDER:-BORDER, BORDER:-BORDER]
         x = F.leaky_relu(self.entry(image), 0.2)
         finer: list[Tensor] = []

@@ -125,14 +125,17 @@ class FineTuning:
     def images(self) -> tuple[Tensor, Tensor]:
         """Real ten bands at 20 m, and outputs at 5 m of real images of other places, standardised.
 
-        Both are ``(half the batch, 10, crop, crop)``; the outputs carry gradients.
+        Both are ``(batch, 10, crop / 2, crop / 2)``: crops that even the smallest sources hold without being
+        mirrored, since symmetries would tell which ones are real. Of the outputs, which carry gradients, it
+        is the middle, that sees the least of the zero padding.
         """
-        count, crop = (self.recipe.batch + 1) // 2, self.recipe.crop
-        fine, coarse = self.crops.draw(count, 2 * crop)
+        batch, half = self.recipe.batch, self.recipe.crop // 2
+        fine, coarse = self.crops.draw(batch, 2 * half)
         real = torch.cat([degradation.degrade(fine, BANDS_10M, 2), coarse], dim=1)
-        fine, coarse = self.crops.draw(count, crop // 2)
+        fine, coarse = self.crops.draw(batch, half)
         replicated = coarse.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
-        fake = self.model(torch.cat([fine, replicated], dim=1))
+        middle = slice(half // 2, half // 2 + half)
+        fake = self.model(torch.cat([fine, replicated], dim=1))[..., middle, middle]
         return tuple((image - self.model.mean) / self.model.std for image in (real, fake))
 
     def teach_discriminator(self, real: Tensor, fake: Tensor) -> dict[str, float]:
