@@ -45,6 +45,20 @@ def test_one_stretch_for_all_results(image):
         assert right.mean() < left.mean()
 
 
+@pytest.mark.parametrize("label", ["edsr", "carn_3x3x64g4sw_gan"])
+def test_labels_stay_over_their_panel(image, label):
+    view = image[:, :64, :110]
+    both = comparison({label: view, "b": view}, zoom=2)
+    alone = comparison({label: view}, zoom=2)
+    # as wide as the panel and the gaps: what is drawn there is the same without a neighbour
+    heights = slice(GAP, GAP + LABEL_HEIGHT)
+    width = GAP + 220
+    left = np.asarray(both)[heights, :width]
+    np.testing.assert_array_equal(left, np.asarray(alone)[heights, :width])
+    assert (np.asarray(both)[heights, width : width + GAP] == 255).all()
+    assert (left < 128).any()
+
+
 def test_colours_rise_with_the_numbers_and_clip():
     ramp = np.broadcast_to(np.arange(300, dtype=np.float32), (3, 1, 300))
     drawn = colours(ramp, np.array([[50.0] * 3, [250.0] * 3]))

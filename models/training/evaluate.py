@@ -8,9 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from openeo_superres.spectrum import Restoration, restoration
 
 from .cards import predictor
 from .datasets import DEVELOPMENT, development_scene
+from .timing import chunk_runs, process_seconds, processor
 
 PROTOCOLS: dict[str, dict[str, float | int | str]] = {
     "x2": {"factor": 2},
@@ -104,30 +102,14 @@ def print_table(title: str, table: dict[str, dict[str, object]]) -> None:
         print(f"{name:{width}}{line}" + "".join(f"{row[key]:9.3f}" for key in spectral))
 
 
-def _processor() -> str:
-    """Name of this machine's processor, as Linux says it."""
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def speed(card: ModelCard, size: int = 512, repeat: int = 7) -> dict[str, object]:
     """10 m pixels per second of process time on one core, for a chunk of ``size`` with its margin."""
-    model = card.open(provider="cpu", threads=1)
-    edge = size + 2 * (card.margin + card.margin % 2)
-    chunk = np.random.default_rng(0).uniform(0, 4000, (1, len(BAND_NAMES), edge, edge)).astype(np.float32)
-    model.run(chunk)
-    times = []
-    for _ in range(repeat):
-        started = time.process_time()
-        model.run(chunk)
-        times.append(time.process_time() - started)
+    seconds = process_seconds(chunk_runs({card.name: card}, size), repeat)[card.name]
     return {
-        "pixels_per_second": round(size**2 / statistics.median(times), -3),
+        "pixels_per_second": round(size**2 / seconds, -3),
         "cores": 1,
         "chunk": size,
-        "processor": _processor(),
+        "processor": processor(),
         "onnxruntime": version("onnxruntime"),
     }
 

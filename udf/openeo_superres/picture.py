@@ -22,6 +22,8 @@ GAP = 8
 """Screen pixels around each panel."""
 LABEL_HEIGHT = 30
 """Screen pixels of the line of text above a panel."""
+FONT_SIZES = range(20, 8, -1)
+"""Screen pixels, the best first."""
 PAPER, INK = (255, 255, 255), (20, 20, 20)
 PERCENTILES = (0.5, 99.5)
 """Of a band's values, drawn black and full; what lies outside is clipped."""
@@ -82,19 +84,25 @@ def comparison(
     size = (GAP + step_x * len(images), GAP + step_y * len(composites))
     picture = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=20)
-    for row, composite in enumerate(composites):
+    titles = [f"{composite.title} ({', '.join(composite.bands)})" for composite in composites]
+    font = _font([f"{label}: {title}" for label in images for title in titles], width)
+    for row, (composite, title) in enumerate(zip(composites, titles, strict=True)):
         indices = [bands.index(band) for band in composite.bands]
-        shown = ", ".join(composite.bands)
         limits = None
         for column, (label, image) in enumerate(images.items()):
             pixels = image[indices]
             limits = stretch_limits(pixels) if limits is None else limits
             corner = (GAP + column * step_x, GAP + row * step_y)
-            draw.text(corner, f"{label}: {composite.title} ({shown})", fill=INK, font=font)
+            draw.text(corner, f"{label}: {title}", fill=INK, font=font)
             drawn = colours(pixels, limits).repeat(zoom, axis=0).repeat(zoom, axis=1)
             picture.paste(Image.fromarray(drawn), (corner[0], corner[1] + LABEL_HEIGHT))
     return picture
+
+
+def _font(texts: Sequence[str], width: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The largest font in which each text fits over its panel, within what can be read."""
+    fonts = [ImageFont.load_default(size) for size in FONT_SIZES]
+    return next((font for font in fonts if max(map(font.getlength, texts)) <= width), fonts[-1])
 
 
 def save_png(picture: Image.Image, path: Path) -> Path:
