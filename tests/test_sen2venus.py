@@ -372,8 +372,8 @@ def test_every_band_has_its_own_noise():
     assert (levels[:, 8:] == 0).all()
     levels = levels[:, :8]
     assert levels.max() < 1.2 * degradation.MAX_NOISE
-    assert len({round(level, 3) for level in levels.flatten().tolist()}) == 32
-    assert levels.std() > 2
+    assert levels.std(dim=0).min() > 1
+    assert min(group.std(dim=1).min() for group in levels.split(4, dim=1)) > 0.3
     first = cells[0, :8] / levels[0, :, None]
     correlation = first @ first.T / first.shape[1]
     assert (correlation - torch.eye(8)).abs().max() < 0.15
