@@ -215,7 +215,7 @@ def _assemble(kind: str, path: Path, rasters: Sequence[Raster], bands: Sequence[
     grid = next(iter(chosen.values()))
     if grid.step == 2:
         # there are 20 m bands alone
-        finer = grid.transform * Affine.scale(0.5)
+        finer = Affine(PIXEL, 0, grid.transform.c, 0, -PIXEL, grid.transform.f)
         grid = replace(grid, transform=finer, width=2 * grid.width, height=2 * grid.height)
     files = tuple(_place(name, raster, grid) for name, raster in chosen.items())
     if len({(file.gain, file.offset) for file in files}) > 1:
