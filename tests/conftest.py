@@ -85,6 +85,11 @@ def mtf_model(mtf_card: ModelCard) -> Model:
     return mtf_card.open(provider="cpu", threads=1)
 
 
+def is_slow(name: str) -> bool:
+    """Whether a shipped model takes seconds where others take a tenth: it gets a small part of the scene."""
+    return load_card(name).parameters > 1_000_000
+
+
 def write_model(
     path: Path, *, scale: int = 2, margin: int = FILL_RADIUS + ALIGNMENT, name: str = "nearest"
 ) -> ModelCard:

@@ -12,6 +12,7 @@ import numpy as np
 import openeo
 import pytest
 import xarray as xr
+from conftest import is_slow
 from openeo.rest._testing import DummyBackend
 from openeo.rest.connection import Connection
 
@@ -114,7 +115,8 @@ def test_graph_in_the_middle_of_another(connection):
 
 @pytest.mark.parametrize("name", list_models())
 def test_process_definition(name):
-    process = build_process(name)
+    weights = ARCHIVE if is_slow(name) else "auto"
+    process = build_process(name, weights=weights)
     graph = redacted(process.pop("process_graph"))
     context = run_udf(graph)["context"]
     card = load_card(name)
@@ -128,10 +130,18 @@ def test_process_definition(name):
     ]
     assert all(one["description"] and one["schema"]["type"] for one in process["parameters"])
     assert [bool(one.get("optional")) for one in process["parameters"]] == [False, False, True]
-    assert process["default_job_options"] == job_options(name)
+    assert process["default_job_options"] == job_options(name, weights=weights)
     assert process["returns"]["schema"] == {"type": "object", "subtype": "datacube"}
     if name == "cubic_mtf":
         assert graph == golden("process")
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if is_slow(name)])
+def test_weights_too_large_for_a_request_ask_for_an_archive(cube, name):
+    with pytest.raises(SuperresError, match=rf"Model {name} takes .* MiB of a request"):
+        superresolve(cube, name)
+    context = run_udf(superresolve(cube, name, weights=ARCHIVE).flat_graph())["context"]
+    assert context["model"] == f"superres_models/{name}.onnx"
 
 
 def test_request_of_the_default_fits(backend, cube):

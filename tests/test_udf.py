@@ -19,6 +19,7 @@ import openeo
 import openeo.udf
 import pytest
 import xarray as xr
+from conftest import is_slow
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from openeo.metadata import CubeMetadata, SpatialDimension
@@ -131,8 +132,10 @@ def test_small_valid_box_does_not_pay_for_the_chunk(image, mtf_model):
 @pytest.mark.parametrize("name", list_models())
 def test_next_to_a_hole_the_change_stays_within_twice_bicubics(image, name, size):
     """RMS of the change at the pixels that touch a hole; bicubic is filled with the nearest pixel."""
+    image = image[:, 150:260, 70:180] if is_slow(name) else image
     mask = np.zeros(image.shape[1:], bool)
-    for row, column in ((50, 60), (200, 120), (330, 50), (100, 300), (400, 200)):
+    holes = ((50, 60), (200, 120), (330, 50), (100, 300), (400, 200))
+    for row, column in ((50, 50),) if is_slow(name) else holes:
         mask[row : row + size, column : column + size] = True
     holed = np.where(mask, np.float32(np.nan), image)
     touching = np.logical_or.reduce([np.roll(mask, shift, axis=(0, 1)) for shift in np.ndindex(3, 3)])
