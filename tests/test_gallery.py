@@ -63,6 +63,12 @@ def test_lines_are_profiles_over_cycles_per_km(images):
     assert levels.texts[0].get_text() == "Nyquist of 10 m pixels"
 
 
+def test_profiles_are_of_the_image_less_its_mean(images):
+    """Else the mean, at the zero-padded edge, drowns the finest detail."""
+    band = images["bicubic"][2]
+    np.testing.assert_allclose(gallery._profile(band + 5000), gallery._profile(band), atol=0.01)
+
+
 def test_more_models_than_colours_are_all_drawn(images):
     many = {f"model {k}": images["nearest"] for k in range(len(COLOURS) + 1)}
     figure = gallery.new_figure(8, 4)
