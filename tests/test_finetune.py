@@ -134,7 +134,7 @@ def test_spectral_norms_are_bounded(image):
     torch.manual_seed(0)
     part = torch.from_numpy(image[:, :48, :48].copy())[None] / 1000
     judge = Discriminator(4)
-    bounded = [*judge.down, *judge.up, judge.body]
+    bounded = [judge.entry, *judge.down, *judge.up, judge.body, judge.exit]
     with torch.no_grad():
         for convolution in bounded:
             convolution.parametrizations.weight.original.mul_(100)
@@ -142,7 +142,7 @@ def test_spectral_norms_are_bounded(image):
             judge(part)
     for convolution in bounded:
         assert torch.linalg.matrix_norm(convolution.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
-    assert len(bounded) == 7
+    assert len(bounded) == 9
 
 
 def test_discriminator_learns_to_tell_blurred_from_sharp(sample):
