@@ -281,17 +281,18 @@ def test_known_reach(name):
 
 
 def lopsided(pads):
-    return lambda net, x: net.conv(x, 1, 1, pads=pads)
+    return lambda net, x: net.conv(x, 1, 1, max(pads) + 1, pads=pads)
 
 
-@pytest.mark.parametrize("pads", [[2, 2, 0, 0], [0, 0, 2, 2]], ids=["before", "after"])
+@pytest.mark.parametrize("pads", [[1, 1, 0, 0], [2, 2, 0, 0], [0, 0, 1, 1], [0, 0, 2, 2]], ids=str)
 @pytest.mark.parametrize("name", FINER)
 def test_reach_of_upsampling_is_measured(name, pads):
     """Each side for itself: what looks to one side only hides nothing of the other."""
     proto = chained([lopsided(pads), FINER[name], lopsided(pads)])
     field = receptive_field(proto)
     reach = measured(proto, field.scale, size=24)
-    assert reach <= field.reach <= reach + (name == "transposed")
+    # some weights of these are zero
+    assert reach <= field.reach <= reach + (name in {"transposed", "cubic asymmetric"})
 
 
 @seed(0)
