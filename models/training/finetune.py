@@ -269,6 +269,10 @@ def main() -> None:
             tuning.load(checkpoint)
             print(f"resumed from {checkpoint} at step {tuning.step}", flush=True)
         (output / "candidates").mkdir(parents=True, exist_ok=True)
+        if tuning.step == 0:
+            start = output / "candidates/step_000000.safetensors"
+            tuning.save(start)
+            shrink(start, start)
     except (ValueError, OSError, SafetensorError) as error:
         parser.error(" ".join(str(error).split()))
     measured = reference_pair(arguments.data)

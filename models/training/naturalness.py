@@ -123,13 +123,15 @@ def assess(candidates: Sequence[Path], images: dict[str, Image]) -> list[dict[st
 def choose(rows: Sequence[dict[str, object]]) -> int:
     """Index of the row with the least BRISQUE among those whose consistency error is 2 DN at most.
 
+    The start (step 0) is there to compare with, and not chosen.
+
     Raises:
         ValueError: If there is none.
     """
     kept = [
         index
         for index, row in enumerate(rows)
-        if row["consistency"] <= CONSISTENCY and math.isfinite(row["brisque"])
+        if row["step"] and row["consistency"] <= CONSISTENCY and math.isfinite(row["brisque"])
     ]
     if not kept:
         raise ValueError(f"No candidate keeps its consistency error within {CONSISTENCY:g} DN.")
@@ -170,7 +172,11 @@ def main() -> None:
         images = {name: real_input(name, arguments.data) for name in DEVELOPMENT}
         rows = assess(candidates, images)
         best = choose(rows)
-        facts = {"by": "BRISQUE at 5 m, least difference to bicubic", "of": len(rows), **rows[best]}
+        facts = {
+            "by": "BRISQUE at 5 m, least difference to bicubic",
+            "of": sum(row["step"] > 0 for row in rows),
+            **rows[best],
+        }
         write_choice(candidates[best], facts, arguments.folder / "chosen.safetensors")
     except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         parser.error(" ".join(str(error).split()))
