@@ -264,9 +264,7 @@ def main() -> None:
         description="Say what is there of SEN2VENµS, and what is damaged.",
     )
     parser.add_argument("root", type=Path, help="folder of the sites")
-    parser.add_argument(
-        "--read", action="store_true", help="read every patch (hours), not only the archives' lists"
-    )
+    parser.add_argument("--read", action="store_true", help="read every patch, not only the archives' lists")
     parser.add_argument("--json", action="store_true", help="as JSON")
     arguments = parser.parse_args()
     try:
