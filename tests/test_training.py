@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -450,7 +451,20 @@ def test_resuming_needs_the_same_recipe(sources, tmp_path, data, monkeypatch, ca
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, train.main, "edsr_1x8", "--data", data, "--output", tmp_path, "--threads", 1)
     assert stopped.value.code == 2
-    assert "use the same options (but --steps), or another --output" in capsys.readouterr().err
+    assert (
+        "the same options (but --steps and --final-consistency), or another --output"
+        in capsys.readouterr().err
+    )
+
+
+def test_resumed_training_may_end_otherwise(sources, tmp_path):
+    training = Training(TINY, sources)
+    training.advance()
+    training.save(tmp_path / "checkpoint.safetensors")
+    other = Training(replace(TINY, steps=9, final_consistency=0.5), sources)
+    other.load(tmp_path / "checkpoint.safetensors")
+    other.save(tmp_path / "checkpoint.safetensors")
+    assert export.provenance(tmp_path / "checkpoint.safetensors")["recipe"]["final_consistency"] == 0.5
 
 
 def test_interrupted_checkpoint_leaves_the_one_before(sources, tmp_path, monkeypatch):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the result; stored in the checkpoint, and all but ``steps`` must agree to resume."""
+    """What decides the result; stored in the checkpoint. To resume, all must agree but how it ends."""
 
     name: str
     steps: int
@@ -26,7 +26,9 @@ class Recipe:
     edsr_4x32 on T33UUB: from 0.8 DN after 2 000 steps to 3.9 DN after 26 000. A weight of 5 from the start
     held it at 0.3 DN, but cost 0.15 dB after 5 000 steps."""
     final_consistency: float = 2.0
-    """The weight over the last ``settling`` of the steps, which brings the error down again."""
+    """The weight over the last ``settling`` of the steps, which brings the error down again. It has a price:
+    in the last 900 steps of carn_3x3x64g4sw, 2.0 took the error from 1.9 DN to 0.6, and 0.15 dB from the gain
+    on the 10 m bands."""
     settling: float = 0.15
     seed: int = 0
     schedule: str = "cosine"
@@ -39,6 +41,11 @@ class Recipe:
 
     sen2venus: float = 0.0
     """Share of the steps on patches of SEN2VENµS, with L_FR + L_Wald; the others are Wald steps as always."""
+
+    def begins_like(self, other: Recipe) -> bool:
+        """Whether a training by one can go on by the other: they differ at most in how they end."""
+        ending = {"steps": self.steps, "final_consistency": self.final_consistency}
+        return replace(other, **ending) == self
 
     @property
     def settles(self) -> float:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,10 +149,10 @@ class Training:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
             theirs = Recipe(**state["recipe"])
-            if replace(theirs, steps=self.recipe.steps) != self.recipe:
+            if not theirs.begins_like(self.recipe):
                 raise ValueError(
                     f"{path} was made with {asdict(theirs)}, now {asdict(self.recipe)} is asked: "
-                    "use the same options (but --steps), or another --output."
+                    "use the same options (but --steps and --final-consistency), or another --output."
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
@@ -193,6 +193,12 @@ def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--rate", type=positive(float), default=2e-3)
     parser.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="of the rate")
     parser.add_argument(
+        "--final-consistency",
+        type=positive(float),
+        default=Recipe.final_consistency,
+        help="weight of the consistency error over the last steps (default: %(default)s)",
+    )
+    parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), help="default: bfloat16 on CUDA, else float32"
     )
     parser.add_argument(
@@ -226,6 +232,7 @@ def main() -> None:
             rate=arguments.rate,
             seed=arguments.seed,
             schedule=arguments.schedule,
+            final_consistency=arguments.final_consistency,
             precision=arguments.precision or device.precision_for(place),
             sen2venus=0.0 if sen2venus is None else 1.0 if arguments.data is None else 0.5,
         )
