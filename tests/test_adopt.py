@@ -29,7 +29,6 @@ from openeo_superres import (
 )
 from openeo_superres.adopt import adopt, summary
 from openeo_superres.bundle import bundle
-from openeo_superres.card import model_facts, model_item
 from openeo_superres.cli import main
 from openeo_superres.demo import demonstrate
 from openeo_superres.errors import ModelError
@@ -952,19 +951,6 @@ def test_reach_of_our_own_networks(training, tmp_path, name):
     field = receptive_field(onnx.load(tmp_path / "m.onnx"))
     assert said <= field.reach <= said + 2
     assert (field.scale, field.period) == (2, 2)
-
-
-@pytest.mark.training
-def test_a_card_is_as_for_our_own(training, tmp_path):
-    model = training["networks"].build("cubic_mtf").eval()
-    path = tmp_path / "cubic_mtf.onnx"
-    training["export"].to_onnx(model, "cubic_mtf", path)
-    expected = training["export"].card(model, "cubic_mtf", path, {"method": "none"})
-    facts = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
-    made = {"name": "cubic_mtf", "scale": 2, "margin": model.margin, "bands": BAND_NAMES}
-    assert model_facts(**made, licence="Apache-2.0") == facts
-    content, training_facts = path.read_bytes(), {"method": "none"}
-    assert model_item(content, path.name, facts, parameters=0, training=training_facts) == expected
 
 
 @pytest.mark.training

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from openeo_superres.card import model_facts, model_item
 from openeo_superres.evaluate import Image, wald_pair
 from openeo_superres.sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
 from openeo_superres.udf import load_model
@@ -26,6 +27,7 @@ from .networks import SuperResolver, build
 OPSET = 17
 IR_VERSION = 8
 PRETRAINING = "Wald pairs x2 and x4 of real Sentinel-2 images, L1 through the layer"
+LICENCE = "Apache-2.0"
 PARITY = 0.1
 """Largest difference between torch and ONNX that is let pass, in DN."""
 
@@ -77,16 +79,7 @@ def to_onnx(model: SuperResolver, name: str, path: Path) -> None:
         )
     proto = onnx.load(path)
     _store_float16(proto.graph, learnt_names(model))
-    facts = {
-        "name": name,
-        "scale": SCALE,
-        "margin": model.margin,
-        "bands": ",".join(BAND_NAMES),
-        "fill": ",".join(f"{band.mean * REFLECTANCE_SCALE:g}" for band in BANDS),
-        "unit": "DN (reflectance x 10000)",
-        "license": "Apache-2.0",
-    }
-    helper.set_model_props(proto, {key: str(value) for key, value in facts.items()})
+    helper.set_model_props(proto, facts_of(model, name))
     proto.ir_version = IR_VERSION
     proto.doc_string = f"openeo-superres {name}: Sentinel-2, ten bands, to 5 m"
     onnx.checker.check_model(proto, full_check=True)
@@ -131,68 +124,17 @@ def parity(model: SuperResolver, path: Path, image: Image) -> float:
     return float(np.abs(exported.run(image[None]) - expected).max())
 
 
+def facts_of(model: SuperResolver, name: str) -> dict[str, str]:
+    """Metadata of the ONNX file of a model."""
+    return model_facts(name=name, scale=SCALE, margin=model.margin, bands=BAND_NAMES, licence=LICENCE)
+
+
 def card(model: SuperResolver, name: str, path: Path, training: dict[str, object]) -> dict[str, object]:
-    """The model's card: a STAC item with the Machine Learning Model (MLM) and file extensions."""
-    content = path.read_bytes()
-    shape = {
-        "shape": [-1, len(BANDS), -1, -1],
-        "dim_order": ["batch", "bands", "y", "x"],
-        "data_type": "float32",
-    }
-    bands = [{"name": name} for name in BAND_NAMES]
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": [
-            "https://stac-extensions.github.io/mlm/v1.5.0/schema.json",
-            "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-        ],
-        "id": name,
-        "geometry": None,
-        "properties": {
-            "datetime": None,
-            "start_datetime": "2015-06-23T00:00:00Z",
-            "end_datetime": "2100-01-01T00:00:00Z",
-            "license": "Apache-2.0",
-            "mlm:name": name,
-            "mlm:architecture": name.split("_", maxsplit=1)[0],
-            "mlm:tasks": ["super-resolution"],
-            "mlm:framework": "ONNX",
-            "mlm:total_parameters": model.parameter_count,
-            "mlm:input": [
-                {
-                    "name": "input",
-                    "bands": bands,
-                    "input": shape,
-                    "description": "Harmonised DN on the 10 m grid, 20 m bands replicated 2 x 2, no nodata.",
-                }
-            ],
-            "mlm:output": [
-                {
-                    "name": "output",
-                    "tasks": ["super-resolution"],
-                    "bands": bands,
-                    "result": shape,
-                    "description": "Harmonised DN on the 5 m grid.",
-                }
-            ],
-            "superres:scale": SCALE,
-            "superres:margin": model.margin,
-            "superres:fill": [round(band.mean * REFLECTANCE_SCALE, 3) for band in BANDS],
-            "superres:training": training,
-        },
-        "assets": {
-            "model": {
-                "href": f"./{path.name}",
-                "type": "application/octet-stream; application=onnx",
-                "roles": ["mlm:model"],
-                "mlm:artifact_type": "onnx",
-                "file:size": len(content),
-                "file:checksum": "1220" + hashlib.sha256(content).hexdigest(),
-            }
-        },
-        "links": [],
-    }
+    """The model's card: see :func:`openeo_superres.card.model_item`."""
+    facts = facts_of(model, name)
+    return model_item(
+        path.read_bytes(), path.name, facts, parameters=model.parameter_count, training=training
+    )
 
 
 def main() -> None:
