@@ -30,6 +30,7 @@ from openeo_superres import (
     udf,
 )
 from openeo_superres.bundle import PUBLIC_ONNXRUNTIME, REQUEST_LIMIT
+from openeo_superres.card import DEFAULT_MODEL
 from openeo_superres.sensor import BAND_NAMES
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -240,10 +241,14 @@ def test_job_options_keep_what_is_needed():
         job_options("cubic_mtf", onnxruntime="none")
 
 
-def test_memory_follows_the_size():
-    memory = [int(job_options(size=size)["python-memory"][:-1]) for size in (128, 512, 768, 1024)]
-    assert memory == [2, 2, 5, 8]
-    assert build_process(size=768)["default_job_options"]["python-memory"] == "5g"
+def test_memory_follows_the_size_and_the_model():
+    """Two workers, whose virtual memory was measured in the UDF: 636, 918 and 1623 MiB at the first sizes."""
+    memory = [int(job_options(size=size)["python-memory"][:-1]) for size in (256, 512, 768, 1024)]
+    assert memory == [2, 2, 4, 5]
+    assert build_process(size=768)["default_job_options"]["python-memory"] == "4g"
+    larger = dataclasses.replace(load_card(DEFAULT_MODEL), memory=16_000)
+    unknown = dataclasses.replace(load_card(DEFAULT_MODEL), memory=None)
+    assert job_options(larger)["python-memory"] == job_options(unknown)["python-memory"] == "12g"
 
 
 def test_save_options_carry_the_tags_of_local_files(tmp_path):

@@ -598,7 +598,11 @@ def test_figures_go_into_the_card(exported, tmp_path):
     assert card.figures == {}
     table = {name: {"gain10": 1.0} for name in ("bicubic", "cubic_mtf", "edsr_1x8")}
     evaluate.write_figures(card, {"T33UUB": {"x2": table}})
-    figures = load_card(tmp_path / "edsr_1x8.json").figures
+    measured = load_card(tmp_path / "edsr_1x8.json")
+    # at least input and output, as float32
+    assert 4 * 50 < measured.memory < 4000
+    assert measured.speed > 1e4
+    figures = measured.figures
     assert figures == {"T33UUB": {"x2": {name: {"gain10": 1.0} for name in ("bicubic", "edsr_1x8")}}}
 
 

@@ -31,6 +31,7 @@ from openeo_superres.spectrum import Restoration, restoration
 
 from .cards import predictor
 from .datasets import DEVELOPMENT, development_scene
+from .memory import bytes_per_pixel
 from .timing import chunk_runs, process_seconds, processor
 
 PROTOCOLS: dict[str, dict[str, float | int | str]] = {
@@ -115,10 +116,11 @@ def speed(card: ModelCard, size: int = 512, repeat: int = 7) -> dict[str, object
 
 
 def write_figures(card: ModelCard, results: dict[str, dict[str, dict[str, dict[str, object]]]]) -> None:
-    """Put a model's speed and figures into its card, beside bicubic's; scenes not measured now stay."""
+    """Put speed, memory and figures into a model's card, bicubic's beside; scenes not measured now stay."""
     path = card.path.with_suffix(".json")
     item = json.loads(path.read_text())
     item["properties"]["superres:speed"] = speed(card)
+    item["properties"]["superres:memory"] = {"bytes_per_pixel": bytes_per_pixel(card)}
     item["properties"].setdefault("superres:figures", {}).update(
         {
             scene: {

@@ -76,7 +76,8 @@ class Recipe:
     smoothing: float = 0.1
     quarter: float = 1 / 3
     """Share of Wald x4 steps, as in training."""
-    average: float = 0.995
+    average: float = 0.998
+    """Long: within 500 steps the gain on the 10 m bands swung by 0.3 dB with 0.995."""
     consistency: float = 2.0
     """Weight of the consistency error, as at the end of training."""
     seed: int = 0

@@ -22,9 +22,14 @@ from .udf import DEPENDENCIES, pack_weights
 DEFAULT_SIZE = 512
 """Edge of a chunk in 10 m pixels, without overlap. With the default model 1.21 times as many pixels are
 computed (at 256: 1.45 times, at 768: 1.14 times)."""
-MEASURED = (580, 2)
-"""A chunk's edge with its overlap, and GiB of memory that serve an executor with two workers: each took 0.7
-to 0.9 GiB of virtual memory at that size. Spark shares "python-memory" out to an executor's workers."""
+WORKERS = 2
+"""That an executor is given memory for: Spark shares "python-memory" out to them."""
+WORKER_BYTES = 400 << 20
+"""Virtual memory of a worker with its packages and an opened model; measured as the next ones."""
+CHUNK_BYTES = 800
+"""What the UDF takes for each pixel of a chunk, overlap included, beside the network."""
+NETWORK_BYTES = 16_000
+"""The same for a network that was not measured: as much as the largest that is shipped."""
 UNDERSCORED = frozenset(
     {
         "driver_cores",
@@ -98,12 +103,13 @@ def job_options(
         )
     if "model" in weights_context(card, weights):
         archives.append(archive_entry("weights", weights, MODELS))
-    edge, memory = MEASURED
+    pixels = (size + 2 * card.margin) ** 2
+    worker = WORKER_BYTES + (CHUNK_BYTES + (card.memory or NETWORK_BYTES)) * pixels
     options: dict[str, Any] = {
         # of the Java side, as usual for UDFs on tiles
         "executor-memory": "2g",
         "executor-memoryOverhead": "1g",
-        "python-memory": f"{max(memory, math.ceil(memory * ((size + 2 * card.margin) / edge) ** 2))}g",
+        "python-memory": f"{max(2, math.ceil(WORKERS * worker / 2**30))}g",
     }
     options |= {
         name.replace("_", "-") if name in UNDERSCORED else name: overrides[name] for name in overrides

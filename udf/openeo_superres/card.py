@@ -45,6 +45,8 @@ class ModelCard:
     """Whether the output gives the input back when the sensor sees it again."""
     speed: float | None = None
     """10 m pixels per second on one core of the machine that it was measured on."""
+    memory: int | None = None
+    """Bytes that running it takes for each 10 m pixel computed, margins included; None if not measured."""
 
     @property
     def coarse(self) -> list[int]:
@@ -140,6 +142,7 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
             figures=_typed(dict, properties.get("superres:figures", {})),
             consistent=_typed(bool, properties.get("superres:training", {}).get("consistency", True)),
             speed=_typed(dict, properties.get("superres:speed", {})).get("pixels_per_second"),
+            memory=_typed(dict, properties.get("superres:memory", {})).get("bytes_per_pixel"),
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is no model card: {type(error).__name__} {error}.") from error
