@@ -240,7 +240,9 @@ def test_consistency_is_kept_in_a_tiled_cube(cube, name):
     edge, size = (96, 48) if is_slow(name) else (256, 64)
     part = cut(cube, (0, 0, edge, edge))
     result = superresolve_local(part, name, size=size)
-    assert consistency(result.to_numpy(), part.to_numpy()).max() < 3
+    errors = consistency(result.to_numpy(), part.to_numpy())
+    assert errors.mean() <= 2
+    assert errors.max() < 4
 
 
 @pytest.mark.parametrize(
