@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed: make train-setup")
 
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from openeo_superres import load_card
 from openeo_superres.evaluate import bicubic, consistency
@@ -23,6 +23,7 @@ from training.adversarial import accuracy, discriminator_loss, generator_loss
 from training.datasets import Source
 from training.discriminator import BORDER, Discriminator, HighPass
 from training.finetune import FineTuning, Recipe
+from training.shrink import shrink
 from training.train import Training
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("one_torch_thread")]
@@ -286,23 +287,37 @@ def test_resuming_needs_the_same_recipe_and_base(sources, base, tmp_path):
         other.load(tmp_path / "checkpoint.safetensors")
 
 
-def test_interrupted_checkpoint_leaves_the_one_before(sources, base, tmp_path, monkeypatch):
+def test_only_checkpoints_of_its_own_are_gone_on_with(sources, base, tmp_path):
+    """Not in a folder where something else was trained, nor from a candidate."""
     tuning = FineTuning(TINY, sources, base)
     tuning.advance()
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    tuning.save(checkpoint)
-    content = checkpoint.read_bytes()
+    path = tmp_path / "checkpoint.safetensors"
+    tuning.save(path)
+    with pytest.raises(ValueError, match=f"{path} is of a fine-tuning .*use another --output"):
+        Training(train.Recipe("edsr_1x8", steps=20), sources).load(path)
+    shrink(path, path)
+    for other in (path, base):
+        with pytest.raises(ValueError, match=f"{other} holds no discriminator to go on with"):
+            tuning.load(other)
 
-    def interrupted(_tensors, path, **_):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune, "save_file", interrupted)
-    tuning.advance()
-    with pytest.raises(KeyboardInterrupt):
-        tuning.save(checkpoint)
-    assert checkpoint.read_bytes() == content
-    assert list(tmp_path.iterdir()) == [checkpoint]
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (KeyboardInterrupt, 130, "stopped; the same command goes on from"),
+        (ValueError("all flat"), 2, "all flat"),
+    ],
+)
+def test_what_ends_it_is_said_in_one_line(error, status, message, data, base, tmp_path, monkeypatch, capsys):
+    def fail(_tuning):
+        raise error
+
+    monkeypatch.setattr(FineTuning, "advance", fail)
+    options = ("--checkpoint", base, "--data", data, "--output", tmp_path, "--threads", 1)
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, finetune.main, "edsr_1x8", *options)
+    assert stopped.value.code == status
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_more_detail_and_the_same_radiometry(sources, base, image):
@@ -341,7 +356,7 @@ def test_brisque_says_what_is_wrong(interpreter, tmp_path):
 
 @pytest.mark.skipif(not naturalness.INTERPRETER.exists(), reason="make brisque-setup has not been run")
 def test_real_brisque_prefers_the_deconvolved_image(image):
-    part = np.ascontiguousarray(image[:, 256:448, :192])
+    part = np.ascontiguousarray(image[:, 256:384, :128])
     sharper = load_card("cubic_mtf").open(provider="cpu", threads=1).run(part[None])[0]
     scores = naturalness.brisque(
         naturalness.pictures(bicubic(part), part) + naturalness.pictures(sharper, part)
@@ -468,6 +483,7 @@ def test_help(module, monkeypatch, capsys):
             ["edsr_1x8", "--checkpoint", "{base}", "--adversarial", "-1"],
             "expected a number above 0",
         ),
+        (naturalness, [".", "--data", "{data}", "--threads", "0"], "expected a number above 0, got 0"),
         (naturalness, ["."], "say where the data folder is"),
         (
             naturalness,
@@ -497,3 +513,11 @@ def test_missing_environment_gets_one_line(data, base, tmp_path, monkeypatch, ca
     assert stopped.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith("is not there: make brisque-setup")
     assert not (tmp_path / "chosen.safetensors").exists()
+
+
+def test_weights_that_say_nothing_of_their_making(base, tmp_path, monkeypatch, capsys):
+    save_file(load_file(base), tmp_path / "bare.safetensors")
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, export.main, "edsr_1x8", "--checkpoint", tmp_path / "bare.safetensors")
+    assert stopped.value.code == 2
+    assert "bare.safetensors is no checkpoint of a training" in capsys.readouterr().err.splitlines()[-1]

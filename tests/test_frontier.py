@@ -263,6 +263,8 @@ def test_saved_measurements_are_joined_and_drawn(rows, tmp_path, monkeypatch, ca
     [
         ([], "give models to measure"),
         (["cubic_mtf"], "say where the data folder is"),
+        (["cubic_mtf", "--data", ".", "--size", 63], "expected an even number, got 63"),
+        (["cubic_mtf", "--data", ".", "--size", 0], "expected a number above 0, got 0"),
         (["edsr_4", "--data", "."], "Unknown model 'edsr_4'"),
         (["--from", "none.json"], "none.json"),
         (["--from", "empty.json"], "empty.json holds no measurements"),

@@ -105,6 +105,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     [
         (["edsr_4"], "Unknown model 'edsr_4'"),
         (["cubic_mtf", "--sample", "none"], "none"),
+        (["cubic_mtf", "--sample", SAMPLE, "--zoom", 0], "expected a number above 0, got 0"),
         (["cubic_mtf", "--sample", SAMPLE, "--window", 0, 0, 8, 600], "Expected a window inside 512 x 512"),
         (["cubic_mtf", "--sample", SAMPLE, "--output", __file__ + "/a.png"], "test_gallery.py"),
     ],

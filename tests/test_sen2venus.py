@@ -250,7 +250,13 @@ def no_count(folder):
     return "column nb_patches should hold whole numbers"
 
 
-@pytest.mark.parametrize("mistake", [nothing, packed, other_columns, no_count])
+def cut_row(folder):
+    (folder / "ARM").mkdir(parents=True)
+    (folder / "ARM/index.csv").write_text("\t".join(sen2venus.COLUMNS["2.0.0"]) + "\na.zip/a.tif\tb.zip/b")
+    return "ARM/index.csv: a row names no file in some column"
+
+
+@pytest.mark.parametrize("mistake", [nothing, packed, other_columns, no_count, cut_row])
 def test_mistakes_get_one_line(mistake, tmp_path, monkeypatch, capsys):
     message = mistake(tmp_path / "root")
     with pytest.raises(ValueError, match=message):
@@ -563,3 +569,15 @@ def test_log_of_a_dataset_without_validation_sites(sites, tmp_path):
 def test_validation_is_the_same_every_time(root):
     dataset = load_dataset(root)
     assert torch.equal(validation_pair(dataset, 16).input, validation_pair(dataset, 16).input)
+
+
+def test_validation_leaves_out_nodata(images, root):
+    """Else the 10 000 DN below the ground rule the loss."""
+    hole = tuple(image.copy() for image in images[0])
+    hole[0][2, 5, 5] = -10_000
+    patches = [InMemory(*hole), InMemory(*images[1])]
+    dataset = sen2venus.Dataset(root, "2.0.0", {"ALSACE": patches})
+    pair = validation_pair(dataset, 16)
+    assert len(pair.input) == 1
+    assert torch.equal(pair.target10[0], torch.from_numpy(images[1][0][:4, :32, :32].astype(np.float32)))
+    assert validation_pair(sen2venus.Dataset(root, "2.0.0", {"ALSACE": patches[:1]}), 16) is None

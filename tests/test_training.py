@@ -479,7 +479,7 @@ def test_interrupted_checkpoint_leaves_the_one_before(sources, tmp_path, monkeyp
         Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "save_file", interrupted)
+    monkeypatch.setattr("training.checkpoint.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training.save(checkpoint)
     assert checkpoint.read_bytes() == content

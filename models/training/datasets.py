@@ -186,7 +186,7 @@ class FineCrops:
                 chosen = rng.integers(len(self.patches), size=count - len(crops))
                 for images in pool.map(lambda index: self.patches[index].read(), chosen):
                     crop = _part(images, size, rng)
-                    if all((image > NODATA).all() for image in crop) and crop[1][3].std() > FLAT:
+                    if complete(crop) and crop[1][3].std() > FLAT:
                         crops.append(_turned(crop, rng))
                 if len(crops) == count:
                     return stacked(crops)
@@ -202,6 +202,11 @@ def _part(images: Images, size: int, rng: np.random.Generator) -> Images:
         image[:, scale * row : scale * row + edge, scale * column : scale * column + edge]
         for image, scale, edge in zip(images, (4, 2, 1), (2 * size, size, size // 2), strict=True)
     )
+
+
+def complete(images: tuple[np.ndarray, ...]) -> bool:
+    """Whether none of the images of a patch of SEN2VENµS has nodata."""
+    return all((image > NODATA).all() for image in images)
 
 
 def stacked(images: Sequence[tuple[np.ndarray, ...]]) -> tuple[Tensor, ...]:

@@ -26,6 +26,7 @@ from openeo_superres.evaluate import (
     wald_scores,
     wald_truth,
 )
+from openeo_superres.output import replacing
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M
 from openeo_superres.spectrum import Restoration, restoration
 
@@ -130,9 +131,8 @@ def write_figures(card: ModelCard, results: dict[str, dict[str, dict[str, dict[s
             for scene, protocols in results.items()
         }
     )
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(item, indent=2) + "\n")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -13,14 +13,15 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 
 from openeo_superres.card import model_facts, model_item
 from openeo_superres.evaluate import Image, wald_pair
+from openeo_superres.output import replacing
 from openeo_superres.sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
 from openeo_superres.udf import load_model
 
+from .checkpoint import read_checkpoint, read_state
 from .layers import SCALE
 from .networks import SuperResolver, build
 
@@ -44,8 +45,7 @@ def load_average(name: str, checkpoint: Path | None) -> SuperResolver:
     """
     model = build(name).eval()
     if checkpoint is not None:
-        tensors = load_file(checkpoint)
-        weights = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        weights = read_checkpoint(checkpoint)[0].get("average", {})
         learnt = learnt_names(model)
         try:
             model.load_state_dict({k: v.half().float() if k in learnt else v for k, v in weights.items()})
@@ -109,8 +109,7 @@ def provenance(checkpoint: Path) -> dict[str, object]:
 
     Of a fine-tuned network also the same of its ``base``, and how this checkpoint was chosen (``choice``).
     """
-    with safe_open(checkpoint, framework="pt") as file:
-        state = json.loads(file.metadata()["state"])
+    state = read_state(checkpoint)
     keys = ("method", "recipe", "step", "sources", "sen2venus", "choice", "base")
     return {"method": PRETRAINING, **{key: state[key] for key in keys if key in state}}
 
@@ -167,7 +166,8 @@ def main() -> None:
     path = arguments.output / f"{name}.onnx"
     part.replace(path)
     text = json.dumps(card(model, name, path, training), indent=2)
-    path.with_suffix(".json").write_text(text + "\n")
+    with replacing(path.with_suffix(".json")) as part:
+        part.write_text(text + "\n", encoding="utf-8")
     print(f"{path}: {path.stat().st_size} bytes, margin {model.margin}, parity {difference:.4f} DN")
 
 

@@ -30,15 +30,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
-from openeo_superres.output import replacing
 from openeo_superres.sensor import BANDS_10M
 
 from . import degradation
 from .adversarial import accuracy, discriminator_loss, generator_loss
+from .arguments import positive
+from .checkpoint import read_checkpoint, write_checkpoint
 from .datasets import Crops, Source, training_sources
 from .discriminator import BORDER, Discriminator, HighPass
 from .export import load_average, provenance
@@ -46,10 +46,9 @@ from .losses import loss_of
 from .optimiser import Optimiser
 from .progress import gains_over_bicubic, reference_pair
 from .shrink import shrink
-from .train import positive
 
 if TYPE_CHECKING:
-    from openeo_superres.evaluate import WaldPair
+    from openeo_superres.evaluate import WaldPair, WaldScores
 
     from .networks import SuperResolver
 
@@ -163,7 +162,7 @@ class FineTuning:
         return {"loss": loss.item(), "adversarial": adversarial.item()}
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint beside, then rename: one is always whole."""
+        """Write a checkpoint."""
         adam = self.adam.state_dict()["state"]
         parts = {
             "model": self.model.state_dict(),
@@ -172,7 +171,6 @@ class FineTuning:
             "discriminator": self.discriminator.state_dict(),
             "adam": {f"{i}.{key}": value for i, values in adam.items() for key, value in values.items()},
         }
-        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
         state = {
             "method": METHOD,
             "step": self.step,
@@ -181,36 +179,29 @@ class FineTuning:
             "base": self.base,
             "generator": self.crops.generator.bit_generator.state,
         }
-        tensors = {key: value.contiguous() for key, value in tensors.items()}
-        with replacing(path) as part:
-            save_file(tensors, part, metadata={"state": json.dumps(state)})
+        write_checkpoint(path, parts, state)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint, bit by bit.
 
         Raises:
-            ValueError: If it was made with another recipe, or from another base.
+            ValueError: If it was made with another recipe, from another base, or by no fine-tuning.
         """
-        with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            theirs = {**state["recipe"], "steps": self.recipe.steps}
-            if theirs != asdict(self.recipe) or state["base"] != self.base:
-                raise ValueError(
-                    f"{path} was made with {state['recipe']} from {state['base']}, now {asdict(self.recipe)} "
-                    f"from {self.base} is asked: use the same options (but --steps), or another --output."
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-        def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{name}."
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.model.load_state_dict(part("model"))
-        self.average.load_state_dict(part("average"))
-        self.optimiser.load(part("optimiser"))
-        self.discriminator.load_state_dict(part("discriminator"))
+        parts, state = read_checkpoint(path)
+        if "discriminator" not in parts:
+            raise ValueError(f"{path} holds no discriminator to go on with: use another --output.")
+        theirs = {**state["recipe"], "steps": self.recipe.steps}
+        if theirs != asdict(self.recipe) or state["base"] != self.base:
+            raise ValueError(
+                f"{path} was made with {state['recipe']} from {state['base']}, now {asdict(self.recipe)} "
+                f"from {self.base} is asked: use the same options (but --steps), or another --output."
+            )
+        self.model.load_state_dict(parts["model"])
+        self.average.load_state_dict(parts["average"])
+        self.optimiser.load(parts["optimiser"])
+        self.discriminator.load_state_dict(parts["discriminator"])
         adam: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("adam").items():
+        for name, value in parts["adam"].items():
             index, key = name.split(".")
             adam.setdefault(int(index), {})[key] = value
         self.adam.load_state_dict({**self.adam.state_dict(), "state": adam})
@@ -274,15 +265,22 @@ def main() -> None:
             start = output / "candidates/step_000000.safetensors"
             tuning.save(start)
             shrink(start, start)
+        run(tuning, output, arguments.every, reference_pair(arguments.data))
     except (ValueError, OSError, SafetensorError) as error:
         parser.error(" ".join(str(error).split()))
-    measured = reference_pair(arguments.data)
+    except KeyboardInterrupt:
+        parser.exit(130, f"stopped; the same command goes on from {checkpoint}\n")
+
+
+def run(tuning: FineTuning, output: Path, every: int, measured: tuple[WaldPair, WaldScores] | None) -> None:
+    """Tune to the last step; after each ``every`` steps a checkpoint, a candidate and a line of the log."""
     started, facts = time.monotonic(), []
-    while tuning.step < recipe.steps:
+    while tuning.step < tuning.recipe.steps:
         facts.append(tuning.advance())
-        if tuning.step % arguments.every == 0 or tuning.step == recipe.steps:
-            tuning.save(checkpoint)
-            shrink(checkpoint, output / f"candidates/step_{tuning.step:06}.safetensors")
+        if tuning.step % every == 0 or tuning.step == tuning.recipe.steps:
+            tuning.save(output / "checkpoint.safetensors")
+            candidate = output / f"candidates/step_{tuning.step:06}.safetensors"
+            shrink(output / "checkpoint.safetensors", candidate)
             means = {key: round(sum(row[key] for row in facts) / len(facts), 5) for key in facts[0]}
             line = {"step": tuning.step, **means, "seconds": round(time.monotonic() - started)}
             if measured:

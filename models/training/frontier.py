@@ -21,6 +21,7 @@ import numpy as np
 from openeo_superres.evaluate import wald_pair
 from openeo_superres.output import replacing
 
+from .arguments import positive
 from .bicubic import MARGIN as BICUBIC_MARGIN
 from .cards import HELP, labelled, predictor
 from .chart import STYLE, chart_format, label_dots, new_figure, save
@@ -204,13 +205,21 @@ def main() -> None:
         help="measurements of an earlier run to join; without models nothing is measured",
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
-    parser.add_argument("--size", type=int, default=512, help="of the timed chunk (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=5, help="rounds of timing (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=positive(int), default=512, help="of the timed chunk, even (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeat", type=positive(int), default=5, help="rounds of timing (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write all measurements to this file")
     parser.add_argument("--plot", type=Path, help="draw them into this file (.svg or .png)")
     arguments = parser.parse_args()
     if not arguments.models and not arguments.earlier:
         parser.error("give models to measure, or measurements of an earlier run with --from")
+    if arguments.size % 2:
+        parser.error(
+            f"--size: a chunk holds whole 20 m pixels, expected an even number, got {arguments.size}"
+        )
     if arguments.models and arguments.data is None:
         parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
     try:

@@ -22,6 +22,7 @@ from openeo_superres.scene import Window, open_scene
 from openeo_superres.sensor import BANDS
 from openeo_superres.spectrum import frequencies, radial_profile
 
+from .arguments import positive
 from .cards import HELP, labelled, predictor
 from .chart import COLOURS, STYLE, new_figure
 
@@ -175,7 +176,7 @@ def main() -> None:
         help="what it shows, in 10 m pixels (default: fields, a village, a harbour)",
     )
     parser.add_argument(
-        "--zoom", type=int, default=3, help="screen pixels per 5 m pixel (default: %(default)s)"
+        "--zoom", type=positive(int), default=3, help="screen pixels per 5 m pixel (default: %(default)s)"
     )
     arguments = parser.parse_args()
     try:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
 
 from openeo_superres.evaluate import Image, bicubic, consistency
-from openeo_superres.output import replacing
 from openeo_superres.picture import COMPOSITES, colours, stretch_limits
 from openeo_superres.sensor import BAND_NAMES
 
+from .arguments import positive
+from .checkpoint import read_checkpoint, read_state, write_checkpoint
 from .datasets import DEVELOPMENT, development_scene
 from .export import load_average
 
@@ -138,17 +138,10 @@ def choose(rows: Sequence[dict[str, object]]) -> int:
     return min(kept, key=lambda index: rows[index]["brisque"])
 
 
-def read_state(path: Path) -> dict[str, object]:
-    """What a checkpoint says of itself."""
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["state"])
-
-
 def write_choice(candidate: Path, facts: dict[str, object], path: Path) -> None:
     """Write a candidate to ``path`` with the facts of its choice, for ``training.export``."""
-    state = {**read_state(candidate), "choice": facts}
-    with replacing(path) as part:
-        save_file(load_file(candidate), part, metadata={"state": json.dumps(state)})
+    parts, state = read_checkpoint(candidate)
+    write_checkpoint(path, parts, {**state, "choice": facts})
 
 
 def main() -> None:
@@ -160,7 +153,7 @@ def main() -> None:
         "folder", type=Path, help="output of training.finetune; chosen.safetensors goes there"
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("SUPERRES_DATA"), help="data folder")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=positive(int), default=os.cpu_count())
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")

@@ -10,7 +10,7 @@ import torch
 from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
 
 from . import degradation
-from .datasets import development_scene, stacked
+from .datasets import complete, development_scene, stacked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ VALIDATION_PATCHES = 32
 
 
 def validation_pair(sen2venus: Dataset, crop: int) -> degradation.Pair | None:
-    """FR pairs of SEN2VENµS's validation sites, always the same; None where there are none.
+    """FR pairs of SEN2VENµS's validation sites, always the same; None where there are none without nodata.
 
     Raises:
         ValueError: If a patch cannot be read.
@@ -32,9 +32,10 @@ def validation_pair(sen2venus: Dataset, crop: int) -> degradation.Pair | None:
     if not patches:
         return None
     chosen = np.linspace(0, len(patches) - 1, min(VALIDATION_PATCHES, len(patches))).astype(int)
-    x05, _, x20 = stacked([patches[index].read() for index in chosen])
-    x05, x20 = x05[..., : 2 * crop, : 2 * crop], x20[..., : crop // 2, : crop // 2]
-    return degradation.full_resolution_pair(x05, x20, np.random.default_rng(0))
+    images = (patches[index].read() for index in chosen)
+    crops = [(x05[:, : 2 * crop, : 2 * crop], x20[:, : crop // 2, : crop // 2]) for x05, _, x20 in images]
+    valid = [crop for crop in crops if complete(crop)]
+    return degradation.full_resolution_pair(*stacked(valid), np.random.default_rng(0)) if valid else None
 
 
 def reference_pair(data: Path | None) -> tuple[WaldPair, WaldScores] | None:

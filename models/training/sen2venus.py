@@ -187,6 +187,8 @@ def load_dataset(root: Path) -> Dataset:
 def _patches(folder: Path, version: str, rows: csv.DictReader[str]) -> Iterator[Patch]:
     for row in rows:
         files = tuple(row[column] for column in COLUMNS[version])
+        if not all(files):
+            raise ValueError(f"{folder / 'index.csv'}: a row names no file in some column; is it cut short?")
         try:
             count = int(row["nb_patches"]) if version == "1" else 1
         except (KeyError, ValueError, TypeError) as error:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+
+from .checkpoint import read_checkpoint, write_checkpoint
 
 
 def shrink(checkpoint: Path, path: Path) -> None:
     """Write the small form of ``checkpoint`` to ``path``."""
-    with safe_open(checkpoint, framework="pt") as file:
-        tensors = {key: file.get_tensor(key).half() for key in file.keys() if key.startswith("average.")}  # noqa: SIM118
-        state = file.metadata()
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata=state)
-    part.replace(path)
+    parts, state = read_checkpoint(checkpoint)
+    average = {name: tensor.half() for name, tensor in parts["average"].items()}
+    write_checkpoint(path, {"average": average}, state)
 
 
 def main() -> None:
@@ -31,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         shrink(arguments.checkpoint, arguments.output)
-    except (OSError, SafetensorError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         parser.error(" ".join(str(error).split()))
     print(f"{arguments.output}: {arguments.output.stat().st_size} bytes")
 

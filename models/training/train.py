@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from dataclasses import asdict
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
-from openeo_superres.output import replacing
+from safetensors import SafetensorError
 
 from . import degradation, device
+from .arguments import positive
+from .checkpoint import read_checkpoint, write_checkpoint
 from .datasets import Crops, FineCrops, Source, training_sources
 from .losses import loss_of, pretraining_loss
 from .networks import build
@@ -28,8 +25,6 @@ from .recipe import Recipe, rate_at
 from .sen2venus import Dataset, load_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
 
     from openeo_superres.evaluate import WaldPair, WaldScores
@@ -120,10 +115,12 @@ class Training:
         return fine, degradation.wald_pair(x10, x20, 4, generator)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint beside, down to the disk, then rename: one is always whole."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.state().items()}
+        """Write a checkpoint."""
+        parts = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state(),
+        }
         state = {
             "step": self.step,
             "recipe": asdict(self.recipe),
@@ -134,50 +131,29 @@ class Training:
             counts = {split: len(self.sen2venus.split(split)) for split in ("training", "validation")}
             state["sen2venus"] = {"version": self.sen2venus.version, **counts}
             state["method"] = METHOD
-        tensors = {k: v.cpu().contiguous() for k, v in tensors.items()}
-        with replacing(path) as part:
-            save_file(tensors, part, metadata={"state": json.dumps(state)})
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+        write_checkpoint(path, parts, state)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint, whole or as :mod:`training.shrink` leaves it.
 
         Raises:
-            ValueError: If it was made with another recipe.
+            ValueError: If it was made with another recipe, or by a fine-tuning.
         """
-        with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            theirs = Recipe(**state["recipe"])
-            if not theirs.begins_like(self.recipe):
-                raise ValueError(
-                    f"{path} was made with {asdict(theirs)}, now {asdict(self.recipe)} is asked: "
-                    "use the same options (but --steps and --final-consistency), or another --output."
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        average = part("average.")
-        self.average.load_state_dict(average)
-        self.model.load_state_dict(part("model.") or average)
-        if momentum := part("optimiser."):
-            self.optimiser.load(momentum)
+        parts, state = read_checkpoint(path)
+        if "base" in state:
+            raise ValueError(f"{path} is of a fine-tuning (training.finetune): use another --output.")
+        theirs = Recipe(**state["recipe"])
+        if not theirs.begins_like(self.recipe):
+            raise ValueError(
+                f"{path} was made with {asdict(theirs)}, now {asdict(self.recipe)} is asked: "
+                "use the same options (but --steps and --final-consistency), or another --output."
+            )
+        self.average.load_state_dict(parts["average"])
+        self.model.load_state_dict(parts.get("model", parts["average"]))
+        if "optimiser" in parts:
+            self.optimiser.load(parts["optimiser"])
         self.step = state["step"]
         self.crops.generator.bit_generator.state = state["generator"]
-
-
-def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """Argument type: a finite number above 0."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-        return value
-
-    return parse
 
 
 def arguments_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -243,20 +219,18 @@ def main() -> None:
             training.load(checkpoint)
             print(f"resumed from {checkpoint} at step {training.step}", flush=True)
         output.mkdir(parents=True, exist_ok=True)
-        for leftover in output.glob(f".{checkpoint.name}.*.part"):
-            leftover.unlink()
+        measured = reference_pair(arguments.data)
     except (ValueError, OSError, SafetensorError) as error:
         parser.error(str(error))
     names = [source.name for source in sources]
     if sen2venus is not None:
         names.append(f"{len(training.fine_crops.patches)} patches of SEN2VENµS {sen2venus.version}")
     print(f"training on {', '.join(names)}; {place.type}, {recipe.precision}", flush=True)
-    measured = reference_pair(arguments.data)
     if measured is None:
         print("no scene T33UUB in the data folder: the log will hold no gains", flush=True)
     try:
         run(training, checkpoint, arguments.every, measured, validation)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         parser.exit(130, f"stopped; the same command goes on from {checkpoint}\n")
