@@ -528,14 +528,24 @@ def test_card(adopted):
 
 def test_summary_says_where_the_published_margin_is_too_small(tmp_path):
     path = describe(tmp_path, "short", carn(4), FINE, 2, margin=6)
-    made = adopt(path, tmp_path / "ours", licence="Apache-2.0")
+    made = adopt(path, tmp_path / "our models", licence="Apache-2.0")
     assert (made.reach, made.published) == (5, 3)
     said = summary(made)
     assert "reaches 5 pixels of 10 m (its description says 3, too little" in said
     assert "the margin is 13" in said
-    assert f"--model {tmp_path / 'ours' / 'short.json'}" in said
-    item = json.loads((tmp_path / "ours/short.json").read_text())
+    assert f"--model '{tmp_path / 'our models' / 'short.json'}'" in said
+    item = json.loads((tmp_path / "our models/short.json").read_text())
     assert item["properties"]["license"] == "Apache-2.0"
+
+
+def test_a_description_says_what_json_can_not(tmp_path):
+    path = describe(tmp_path, "m", bicubic(4), FINE, 2)
+    more = "date: 2024-03-01\nbytes: !!binary aGk=\nnot: .nan\n"
+    path.write_text(f"model: m.onnx\nbands: {[*FINE]}\nmargin: 66\nfactor: 2\n{more}")
+    card = adopt(path, tmp_path / "our models").card
+    text = card.path.with_suffix(".json").read_text()
+    said = json.loads(text, parse_constant=pytest.fail)["properties"]["superres:training"]["description"]
+    assert (said["date"], said["not"], said["factor"]) == ("2024-03-01", "NaN", 2)
 
 
 def test_same_input_same_bytes(adopted, tmp_path):
@@ -553,6 +563,16 @@ def test_other_opsets_are_converted(tmp_path, cube, opset):
     assert onnx.load(card.path).opset_import[0].version == 17
     results = [superresolve_local(part(cube, FINE), one, threads=1) for one in (expected, card)]
     np.testing.assert_allclose(*results, atol=0.01)
+
+
+def test_conversion_is_checked_whatever_is_imported_first(tmp_path, monkeypatch):
+    import openeo_superres.adopt as module  # noqa: PLC0415
+
+    proto = carn(4, opset=11)
+    proto.opset_import.insert(0, helper.make_opsetid("com.microsoft", 1))
+    monkeypatch.setattr(module, "TOLERANCE", -1)
+    with pytest.raises(ModelError, match="Brought to another opset"):
+        adopt(describe(tmp_path, "m", proto, FINE, 2), tmp_path / "ours")
 
 
 def test_declared_sizes_are_only_an_example(tmp_path):
@@ -595,6 +615,13 @@ def test_a_scene_needs_the_bands_of_the_model_alone(adopted, sample, tmp_path, c
         with rasterio.open(tmp_path / "few.tif", "w", **profile) as few:
             few.write(dataset.read(indices))
             few.descriptions = card.bands
+    arguments = ["inspect", str(tmp_path / "few.tif"), "--model", str(card.path.with_suffix(".json"))]
+    facts = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert facts["bands"].keys() == {*card.bands}
+    output = facts["output"]
+    assert output["width"] == card.scale * facts["width"]
+    assert output["uncompressed_bytes"]["float32"] == 4 * 4 * output["width"] * output["height"]
+    assert f"pixels of {10 / card.scale:g} m;" in CliRunner().invoke(main, arguments).stdout
     window = (100, 200, 60, 50)
     results = [
         superresolve_scene(
@@ -634,6 +661,32 @@ def test_name_in_a_folder_says_the_pixels(adopted, tmp_path):
     assert path.name == "data_SR2.5M_fine4.tif"
 
 
+def test_a_model_named_bicubic_keeps_its_hash(adopted, tmp_path):
+    card = replace(adopted["fine", False].card, name="bicubic")
+    path = superresolve_scene(SAMPLE, tmp_path, card, window=(0, 0, 20, 20), threads=1)
+    with rasterio.open(path) as dataset:
+        assert dataset.tags()["MODEL_SHA256"] == card.sha256
+
+
+@pytest.mark.parametrize("mode", ["grid", "upscale"])
+def test_cells_of_10_m_bands_start_where_coordinates_say(tmp_path, cube, mode):
+    """No 20 m band tells where cells start; two ways of computing must not choose two."""
+    net = Network(4)
+    x = net.add("AveragePool", "image", kernel_shape=[2, 2], strides=[2, 2])
+    path = describe(tmp_path, "cells", net.proto(net.resize(x, 4, mode="nearest")), FINE, 2)
+    card = adopt(path, tmp_path / "ours").card
+    graph = build_process(card, mode=mode)["process_graph"]
+    context = graph["applyneighborhood1"]["arguments"]["process"]["process_graph"]["runudf1"]["arguments"]
+    context = Context.parse(context["context"] | {"overlap": 0, "size": 0})
+    for corner in ((100, 61), (101, 60)):
+        cut = part(cube, FINE, size=20, corner=corner)
+        expected = superresolve_local(cut, card, threads=1)
+        handed = cut
+        if mode == "grid":
+            handed = xr.DataArray(np.repeat(np.repeat(cut, 2, axis=1), 2, axis=2), expected.coords, cut.dims)
+        np.testing.assert_array_equal(superresolve_cube(handed, context), expected)
+
+
 @pytest.mark.parametrize("mode", ["grid", "upscale"])
 @pytest.mark.parametrize("case", ["fine4", "red4", "red", "ten"])
 def test_on_a_back_end(adopted, cube, case, mode):
@@ -660,6 +713,8 @@ def test_a_process_promises_consistency_only_where_it_is(adopted):
         process = build_process(adopted["red4", layer].card)
         assert ("gives the input" in process["description"]) == layer
         assert "from 20 m to 5 m" in process["description"]
+    process = build_process(replace(adopted["red4", False].card, name="my net-v1.2"))
+    assert process["id"] == "sentinel2_superresolution_my_net_v1_2"
 
 
 def test_bundle(adopted, tmp_path):
@@ -708,6 +763,11 @@ def no_yaml(folder):
 def no_mapping(folder):
     (folder / "m.yaml").write_text("- a")
     return folder / "m.yaml", ["expected model, bands, margin, factor"]
+
+
+def that_holds_itself(folder):
+    (folder / "m.yaml").write_text("x: &x [*x]")
+    return folder / "m.yaml", ["m.yaml", "can't be read"]
 
 
 def a_tag_that_runs_code(folder):
@@ -774,6 +834,28 @@ def external_data(folder):
     return describe(folder, "m", proto, FINE, 2), ["external data"]
 
 
+def cut_at_a_fixed_size(folder):
+    """Images that are tried are smaller."""
+    net = Network(4)
+    x = net.add("Slice", "image", *(net.constant(values) for values in ([0, 0], [200, 200], [2, 3])))
+    return describe(folder, "m", net.proto(net.resize(x, 2, mode="nearest")), FINE, 2), ["200 pixels"]
+
+
+def nearly_whole_factor(folder):
+    """So small a drift shows in large images only."""
+    net = Network(4)
+    return describe(folder, "m", net.proto(net.resize("image", 2.001, mode="nearest")), FINE, 2), [
+        "factor 2.001"
+    ]
+
+
+def in_training(folder):
+    net = Network(4)
+    x = net.add("BatchNormalization", "image", *[net.constant(np.ones(4, np.float32))] * 4, training_mode=1)
+    net.nodes[-1].output.extend(["mean", "variance"])
+    return describe(folder, "m", net.proto(net.resize(x, 2, mode="nearest")), FINE, 2), ["training mode"]
+
+
 def fixed_inside(folder):
     net = Network(4)
     x = net.add("Reshape", "image", net.constant([1, 4, 64, 64]))
@@ -828,6 +910,14 @@ def into_its_own_folder(folder):
     return describe(folder, "m", carn(4), FINE, 2), ["would be read"], folder, "--overwrite"
 
 
+def over_its_description(folder):
+    path = describe(folder, "m", carn(4), FINE, 2)
+    (folder / "m.onnx").rename(folder / "weights.onnx")
+    as_json = folder / "m.json"
+    as_json.write_text(path.read_text().replace("m.onnx", "weights.onnx"))
+    return as_json, ["m.json is what would be read"], folder, "--overwrite"
+
+
 def over_another(folder):
     path = describe(folder, "m", carn(4), FINE, 2)
     (folder / "m").mkdir()
@@ -850,6 +940,7 @@ def layer_of_an_odd_factor(folder):
         no_such_file,
         no_yaml,
         no_mapping,
+        that_holds_itself,
         a_tag_that_runs_code,
         missing_keys,
         unknown_band,
@@ -863,6 +954,9 @@ def layer_of_an_odd_factor(folder):
         garbage,
         lethal,
         external_data,
+        cut_at_a_fixed_size,
+        nearly_whole_factor,
+        in_training,
         fixed_inside,
         one_image_at_a_time,
         border_lost,
@@ -871,6 +965,7 @@ def layer_of_an_odd_factor(folder):
         own_operators,
         half_precision,
         into_its_own_folder,
+        over_its_description,
         over_another,
         into_a_file,
         layer_of_an_odd_factor,

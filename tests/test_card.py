@@ -203,11 +203,17 @@ def test_card_that_lacks_a_fact(copied, key):
 
 @pytest.mark.parametrize(
     ("fact", "value"),
-    [("superres:scale", "2"), ("superres:margin", 26.5), ("mlm:total_parameters", "many"), ("id", ["a"])],
+    [
+        ("superres:scale", "2"),
+        ("superres:margin", 26.5),
+        ("mlm:total_parameters", "many"),
+        ("id", ["a"]),
+        ("superres:training", None),
+    ],
 )
 def test_facts_of_another_type_are_refused(copied, fact, value):
     rewrite(copied, lambda item: (item["properties"] if ":" in fact else item).update({fact: value}))
-    with pytest.raises(ModelError, match=r"is no model card: TypeError expected (int|str), got"):
+    with pytest.raises(ModelError, match=r"is no model card: TypeError expected (int|str|dict), got"):
         load_card(copied)
 
 

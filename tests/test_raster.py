@@ -20,7 +20,7 @@ from openeo_superres import cog, raster
 from openeo_superres.card import ModelCard
 from openeo_superres.cog import ENCODINGS
 from openeo_superres.errors import OutputError, SceneError, SuperresError
-from openeo_superres.raster import BICUBIC, output_bytes, superresolve_scene
+from openeo_superres.raster import bicubic_model, output_bytes, superresolve_scene
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BAND_NAMES, BANDS
 from openeo_superres.udf import ALIGNMENT, FILL_RADIUS, Model, superresolve_chunk
@@ -184,7 +184,7 @@ def test_bicubic_beside(tmp_path, image, nearest_card):
     nothing_but(tmp_path, "o.tif", "o_bicubic.tif")
     np.testing.assert_array_equal(read(tmp_path / "o.tif"), part.repeat(2, axis=1).repeat(2, axis=2))
     # context beyond the window is the scene's: the whole, cut out
-    whole = superresolve_chunk(image[:, 50:220, 20:200], BICUBIC)
+    whole = superresolve_chunk(image[:, 50:220, 20:200], bicubic_model())
     expected = crop(whole, (2 * (WINDOW[0] - 20), 2 * (WINDOW[1] - 50), 2 * WINDOW[2], 2 * WINDOW[3]))
     bicubic = read(tmp_path / "o_bicubic.tif")
     np.testing.assert_allclose(bicubic, expected, atol=0.01)
@@ -609,8 +609,8 @@ def test_bicubic_has_its_margin():
     coarse = [i for i, band in enumerate(BANDS) if band.resolution == 20]
     near[coarse] = near[coarse][:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)
     far = near.copy()
-    reach = BICUBIC.margin
+    reach = bicubic_model().margin
     far[:, : 30 - reach], far[:, 31 + reach :] = 1e4, -1e4
     far[:, :, : 30 - reach], far[:, :, 31 + reach :] = -1e4, 1e4
-    results = [superresolve_chunk(chunk, BICUBIC)[:, 60:62, 60:62] for chunk in (near, far)]
+    results = [superresolve_chunk(chunk, bicubic_model())[:, 60:62, 60:62] for chunk in (near, far)]
     np.testing.assert_array_equal(*results)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import yaml
 
 from .bandfile import band_name
 from .card import ModelCard, load_card, model_facts, model_item
-from .contract import check_axes, loosen, read_network, wrap
+from .contract import check_axes, loosen, opset_of, read_network, wrap
 from .errors import ModelError, OutputError
 from .output import replacing
 from .receptive import receptive_field
@@ -81,7 +82,9 @@ def read_description(path: Path) -> Description:
         ModelError: If it can't be read, lacks a key, or has a value that can't be used.
     """
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML has dates and bytes, and lists that hold themselves; the card is JSON
+        facts = json.loads(json.dumps(loaded, default=str, skipkeys=True), parse_constant=str)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ModelError(f"{path} can't be read as the YAML description of a model: {error}") from error
     if not isinstance(facts, dict) or (missing := [key for key in KEYS if key not in facts]):
@@ -187,8 +190,8 @@ def adopt(
 
 def _check_targets(paths: list[Path], description: Description, *, overwrite: bool) -> None:
     for path in paths:
-        if path.exists() and path.samefile(description.model):
-            raise OutputError(f"{path} is the network that would be read; choose another folder.")
+        if path.exists() and any(path.samefile(source) for source in (description.model, description.path)):
+            raise OutputError(f"{path} is what would be read; choose another folder.")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already: give --overwrite to replace it, or another folder.")
 
@@ -242,7 +245,7 @@ def _noise(bands: int, edge: int) -> NDArray[np.float32]:
 def _check_conversion(original: bytes, network: onnx.ModelProto, bands: int) -> None:
     """Refuse a network that gives other pixels after it was brought to our opset."""
     before = loosen(onnx.load_from_string(original))
-    if before.opset_import[0].version == network.opset_import[0].version:
+    if opset_of(before) == opset_of(network):
         return
     image = _noise(bands, 64)
     runtime = _import_onnxruntime()
@@ -285,7 +288,8 @@ def summary(adopted: Adopted) -> str:
     card, verdict = adopted.card, ""
     if adopted.published < adopted.reach and not card.consistent:
         verdict = ", too little: cut so, tiles can show seams"
-    run = f"openeo-superres run SOURCE OUTPUT.tif --model {card.path.with_suffix('.json')}"
+    path = shlex.quote(str(card.path.with_suffix(".json")))
+    run = f"openeo-superres run SOURCE OUTPUT.tif --model {path}"
     return (
         f"{card.name}: {', '.join(card.bands)} to {PIXEL / card.scale:g} m, {card.parameters:,} parameters. "
         f"Its graph reaches {adopted.reach} pixels of 10 m (its description says {adopted.published:g}"

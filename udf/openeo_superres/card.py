@@ -140,7 +140,9 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
             bands=tuple(_typed(str, band["name"]) for band in properties["mlm:input"][0]["bands"]),
             parameters=_typed(int, properties["mlm:total_parameters"]),
             figures=_typed(dict, properties.get("superres:figures", {})),
-            consistent=_typed(bool, properties.get("superres:training", {}).get("consistency", True)),
+            consistent=_typed(
+                bool, _typed(dict, properties.get("superres:training", {})).get("consistency", True)
+            ),
             speed=_typed(dict, properties.get("superres:speed", {})).get("pixels_per_second"),
             memory=_typed(dict, properties.get("superres:memory", {})).get("bytes_per_pixel"),
         )

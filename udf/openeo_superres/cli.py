@@ -31,6 +31,7 @@ from .output import replacing
 from .process import RUNTIMES, build_process
 from .raster import output_bytes, superresolve_scene
 from .scene import Scene, open_scene
+from .udf import PIXEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,9 +143,9 @@ def main(context: click.Context) -> None:
 def run(source: str, output: Path, **options: Any) -> None:
     """Super-resolve SOURCE into the Cloud Optimised GeoTIFF OUTPUT.
 
-    SOURCE is a GeoTIFF with ten named bands, one of a pair of GeoTIFFs named alike but for 10m and 20m, or a
-    folder with such a pair or with one file per band. If OUTPUT is a folder, the file in it is named after
-    SOURCE and the model.
+    SOURCE is a GeoTIFF that names its bands, the model's among them, one of a pair of GeoTIFFs named alike
+    but for 10m and 20m, or a folder with such a pair or with one file per band. If OUTPUT is a folder, the
+    file in it is named after SOURCE and the model.
     """
     started = time.perf_counter()
     with _progress("Super-resolving") as progress:
@@ -155,10 +156,12 @@ def run(source: str, output: Path, **options: Any) -> None:
 
 @main.command()
 @click.argument("source")
+@MODEL
 @JSON
-def inspect(source: str, *, as_json: bool) -> None:
-    """Say what SOURCE was recognised as, and how large its output would be."""
-    facts = _facts(open_scene(source))
+def inspect(source: str, *, model: str, as_json: bool) -> None:
+    """Say what SOURCE was recognised as, and how large the model's output would be."""
+    card = load_card(model)
+    facts = _facts(open_scene(source, card.bands), card)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -166,17 +169,22 @@ def inspect(source: str, *, as_json: bool) -> None:
     sizes = (f"{decimal(size)} as {dtype}" for dtype, size in output["uncompressed_bytes"].items())
     facts["bands"] = ", ".join(f"{band} ({there['resolution']} m)" for band, there in facts["bands"].items())
     facts["size"] = f"{facts.pop('width')} x {facts.pop('height')} pixels of 10 m"
-    facts["output"] = f"{output['width']} x {output['height']} pixels of 5 m; uncompressed {', '.join(sizes)}"
+    pixels = f"{output['width']} x {output['height']} pixels of {PIXEL / card.scale:g} m"
+    facts["output"] = f"{pixels}; uncompressed {', '.join(sizes)}"
     table = Table(show_header=False, box=None)
     for name, fact in facts.items():
         table.add_row(name, "not known" if fact is None else escape(str(fact)))
     _show(table)
 
 
-def _facts(scene: Scene) -> dict[str, Any]:
-    """What is known of a scene, and of its output at 5 m."""
+def _facts(scene: Scene, card: ModelCard) -> dict[str, Any]:
+    """What is known of a scene, and of what a model would make of it."""
     nodata = None if scene.nodata is None or math.isnan(scene.nodata) else scene.nodata
-    sizes = {dtype: output_bytes(scene.width, scene.height, dtype=dtype) for dtype in ENCODINGS}
+    width, height, scale = scene.width, scene.height, card.scale
+    sizes = {
+        dtype: output_bytes(width, height, scale=scale, bands=len(card.bands), dtype=dtype)
+        for dtype in ENCODINGS
+    }
     return {
         "path": str(scene.path),
         "type": scene.kind,
@@ -189,7 +197,7 @@ def _facts(scene: Scene) -> dict[str, Any]:
         "nodata": nodata,
         "offset": scene.offset,
         "bands": {file.band: {"file": file.path.name, "resolution": 10 * file.step} for file in scene.files},
-        "output": {"width": 2 * scene.width, "height": 2 * scene.height, "uncompressed_bytes": sizes},
+        "output": {"width": scale * width, "height": scale * height, "uncompressed_bytes": sizes},
     }
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 OPSET = 17
 IR_VERSION = 8
+STANDARD = frozenset({"", "ai.onnx"})
+"""Names of the domain of ONNX's own operators."""
 GDAL_COEFFICIENT = -0.5
 """Of GDAL's cubic resampling, with which the networks of EVOLAND got their 20 m bands at 10 m."""
 TAPS, RIDGE = 13, 1e-3
@@ -47,13 +49,12 @@ def read_network(content: bytes) -> onnx.ModelProto:
         stored = {tensor.name for tensor in model.graph.initializer}
         inputs = [value for value in model.graph.input if value.name not in stored]
         _replace(model.graph.input, inputs)
-        version = next((it.version for it in model.opset_import if it.domain in {"", "ai.onnx"}), OPSET)
         loosen(model)
-        if version < OPSET:
+        if opset_of(model) < OPSET:
             model = version_converter.convert_version(model, OPSET)
         for opset in model.opset_import:
             # of newer ones the checker refuses what older ones don't have
-            opset.version = OPSET if opset.domain in {"", "ai.onnx"} else opset.version
+            opset.version = OPSET if opset.domain in STANDARD else opset.version
         onnx.checker.check_model(model, full_check=True)
     except ModelError:
         raise
@@ -65,6 +66,11 @@ def read_network(content: bytes) -> onnx.ModelProto:
     if others := sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain}):
         raise ModelError(f"It has operators of its own ({', '.join(others)}), which back-ends don't know.")
     return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of ONNX's own operators in a model; those of others may be listed before it."""
+    return next((it.version for it in model.opset_import if it.domain in STANDARD), OPSET)
 
 
 def loosen(model: onnx.ModelProto) -> onnx.ModelProto:

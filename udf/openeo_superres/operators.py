@@ -24,6 +24,10 @@ POINTWISE = """
     Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
 """.split()  # noqa: SIM905
 """Operators whose output has, at a pixel, only what their inputs have there."""
+ROUNDING = 1e-6
+"""Of factors in single precision, relative."""
+TO_THE_END = 2**31 - 1
+"""Slices that exporters mean to leave the rest of an image end here or later."""
 GLOBAL = """
     Attention Einsum Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool InstanceNormalization MatMul
     MeanVarianceNormalization
@@ -142,7 +146,7 @@ def _slid(spans: Spans, windows: list[tuple[int, int, int, int]]) -> Spans:
 
 
 def _transposed_convolution(graph: Tensors, node: onnx.NodeProto) -> list[Spans]:
-    if {"output_shape"} & attributes(node).keys():
+    if {"output_shape", "auto_pad"} & attributes(node).keys():
         raise Refused("has pads that depend on the size of the image")
     windows = _window(node, graph.constant(node.input[1]).shape[2:])
 
@@ -181,13 +185,15 @@ def _slice(graph: Tensors, node: onnx.NodeProto) -> list[Spans]:
     count = len(starts)  # type: ignore[arg-type]
     axes = more[0] if more and more[0] is not None else range(count)
     steps = more[1] if len(more) > 1 and more[1] is not None else [1] * count
-    del ends  # the result's size is checked at the end
-    for axis, start, step in zip(axes, starts, steps, strict=True):  # type: ignore[arg-type]
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):  # type: ignore[arg-type]
         span = spans[axis]
         if span is None:
             continue
         if start < 0 or step < 1:
             raise Refused("counts pixels from the far side of the image")
+        # a negative one cuts a border: the result's size is checked at the end
+        if 0 <= end < TO_THE_END:
+            raise Refused(f"cuts the image at {end} pixels, whatever its size")
         spans[axis] = span.step(int(step), int(start), int(start))
     return [tuple(spans)]
 
@@ -200,12 +206,16 @@ def _resize(graph: Tensors, node: onnx.NodeProto) -> list[Spans]:
     if way not in {"half_pixel", "pytorch_half_pixel", "asymmetric"}:
         raise Refused(f"places pixels by {way}, which depends on the size of the image")
     before, after = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
+    asked = graph.constant(node.input[2]).tolist() if len(node.input) > 2 and node.input[2] else []
     result: list[Span | None] = []
     for axis, span in enumerate(spans):
         ratios = {Fraction(new[axis], old[axis]) for old, new in zip(before, after, strict=True)}
         if len(ratios) > 1:
             raise Refused("has another factor for another size of the image")
         ratio = ratios.pop()
+        # sizes are rounded: a factor of 2.001 is 2 for small images only
+        if asked and abs(asked[axis] / ratio - 1) > ROUNDING:
+            raise Refused(f"has factor {asked[axis]:g}, which does not fit whole pixels")
         if span is None:
             if ratio != 1:
                 raise Refused("changes the number of channels")
@@ -329,6 +339,8 @@ def _gather(graph: Tensors, node: onnx.NodeProto) -> list[Spans]:
 
 
 def _normalisation(graph: Tensors, node: onnx.NodeProto) -> list[Spans]:
+    if attributes(node).get("training_mode"):
+        raise Refused("is in training mode and looks at the whole image; export it in evaluation mode")
     return [_only(graph, node)]
 
 

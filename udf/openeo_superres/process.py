@@ -187,7 +187,7 @@ def build_process(
         ProcessError: As :func:`superresolve` does.
     """
     card = load_card(model)
-    process_id = process_id or f"sentinel2_superresolution_{card.name}".replace("-", "_")
+    process_id = process_id or re.sub(r"\W", "_", f"sentinel2_superresolution_{card.name}")
     if not re.fullmatch(r"\w+", process_id):
         raise ProcessError(f"Expected a process id of letters, digits and _, got {process_id!r}.")
     extent = Parameter.bounding_box(

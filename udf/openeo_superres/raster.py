@@ -52,10 +52,6 @@ def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
     )
 
 
-BICUBIC = bicubic_model()
-"""Of the ten bands to 5 m."""
-
-
 def superresolve_scene(
     source: str | Path,
     destination: str | Path,
@@ -117,7 +113,15 @@ def superresolve_scene(
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                _writer(target, network, card, scene=scene, region=region, dtype=dtype, threads=threads)
+                _writer(
+                    target,
+                    network,
+                    card if network is models[0] else None,
+                    scene=scene,
+                    region=region,
+                    dtype=dtype,
+                    threads=threads,
+                )
             )
             for target, network in zip(targets, models, strict=True)
         ]
@@ -220,7 +224,7 @@ def _targets(
 def _writer(
     target: Path,
     model: Model,
-    card: ModelCard,
+    card: ModelCard | None,
     *,
     scene: Scene,
     region: Window,
@@ -231,7 +235,7 @@ def _writer(
     scale, pixel = model.scale, PIXEL / model.scale
     west, north = scene.transform.c, scene.transform.f
     tags = {"TIFFTAG_SOFTWARE": SOFTWARE, "PROCESSING_SOFTWARE": SOFTWARE, "SOURCE": scene.name}
-    tags |= {"MODEL": model.name} if model.name == BICUBIC.name else model_tags(card)
+    tags |= model_tags(card) if card else {"MODEL": model.name}
     return CogWriter(
         target,
         bands=model.bands,

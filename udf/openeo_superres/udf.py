@@ -652,7 +652,8 @@ def superresolve_cube(cube: xarray.DataArray, context: Context) -> xarray.DataAr
     elif grid:
         result = _on_grid(dates, context.open(), context, grid_origin(cube, PIXEL / context.scale))
     else:
-        result = _resolved(dates, context.open(), context, context.border(dates.shape[2:]), (0, 0))
+        border = context.border(dates.shape[2:])
+        result = _resolved(dates, context.open(), context, border, grid_origin(cube, PIXEL))
     coords = dict(selected.coords)
     if not grid:
         coords = {name: value for name, value in coords.items() if not {"x", "y"} & {*value.dims}}
@@ -689,9 +690,9 @@ def _resolved(
     # an offset would hide it
     refuse_reflectance(dates)
     dates += np.float32(context.offset)
-    phase = (0, 0)
+    phase = _phase_at(origin, 2)
     if model.coarse:
-        phase = replication_phase(dates[:, model.coarse], 2, _phase_at(origin, 2))
+        phase = replication_phase(dates[:, model.coarse], 2, phase)
     ring = scale * border
     for date, target in zip(dates, result, strict=True):
         core = target[:, ring : height - ring, ring : width - ring]
