@@ -7,6 +7,7 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -252,10 +253,41 @@ FINER = {
 }
 
 
-def halved(net, x):
+def halved(net, x, before=1):
     """Down to cells and up again: SpaceToDepth, a convolution, DepthToSpace."""
-    x = net.conv(net.add("SpaceToDepth", x, blocksize=2), 4, 4, pads=[1] * 4)
+    x = net.add("SpaceToDepth", x, blocksize=2)
+    x = net.conv(x, 4, 4, before + 2, pads=[before, before, 1, 1])
     return net.add("DepthToSpace", x, blocksize=2)
+
+
+def lopsided(pads):
+    return lambda net, x: net.conv(x, 1, 1, max(pads) + 1, pads=pads)
+
+
+def unshuffled(net, x, before=1):
+    """The same cells, taken apart by reshapes and a transposition."""
+    shape, two = net.add("Shape", x), net.constant([2])
+    n = net.add("Gather", shape, net.constant([0]))
+    height, width = (net.add("Div", net.add("Gather", shape, net.constant([axis])), two) for axis in (2, 3))
+    split = net.add("Concat", n, net.constant([1]), height, two, width, two, axis=0)
+    x = net.add("Transpose", net.add("Reshape", x, split), perm=[0, 1, 3, 5, 2, 4])
+    x = net.add("Reshape", x, net.add("Concat", n, net.constant([4]), height, width, axis=0))
+    return net.add("DepthToSpace", net.conv(x, 4, 4, before + 2, pads=[before, before, 1, 1]), blocksize=2)
+
+
+def transposed(net, x):
+    weights = net.constant(net.rng.normal(size=(1, 1, 3, 3)).astype(np.float32))
+    return net.add("ConvTranspose", x, weights, strides=[2, 2], dilations=[2, 2], pads=[2, 2, 1, 1])
+
+
+def same_lower(net, x):
+    return net.conv(x, 1, 1, 4, auto_pad="SAME_LOWER")
+
+
+def moved(net, x):
+    """By two pixels, of the same size."""
+    starts, ends, axes = (net.constant(values) for values in ([4, 4], [2**31, 2**31], [2, 3]))
+    return net.add("Slice", net.padded(x, 2, "edge"), starts, ends, axes)
 
 
 KNOWN = {
@@ -263,9 +295,19 @@ KNOWN = {
     "3x3": ([STEPS["3x3"]] * 3, 1, 3, 1),
     "dilated": ([STEPS["5x5 dilated"]], 1, 4, 1),
     "SAME_UPPER": ([STEPS["SAME_UPPER"]], 1, 2, 1),
+    "SAME_UPPER, down": ([STEPS["SAME_UPPER"], lopsided([0, 0, 1, 1])], 1, 3, 1),
+    "SAME_LOWER, down": ([same_lower, lopsided([0, 0, 1, 1])], 1, 2, 1),
+    "moved": ([moved, lopsided([0, 0, 1, 1])], 1, 3, 1),
+    "rows": ([lopsided([2, 1, 0, 1])], 1, 2, 1),
+    "columns": ([lopsided([1, 2, 1, 0])], 1, 2, 1),
+    "up, transposed": ([lopsided([2, 2, 0, 0]), transposed], 2, 3, 1),
     "reflect": ([STEPS["reflect"]], 1, 2, 1),
     "skip": ([STEPS["skip"]], 1, 2, 1),
     "cells": ([halved], 1, 3, 2),
+    "cells, up": ([partial(halved, before=2)], 1, 5, 2),
+    "cells, down": ([partial(halved, before=0)], 1, 3, 2),
+    "cells of reshapes, up": ([partial(unshuffled, before=2)], 1, 5, 2),
+    "cells of reshapes, down": ([partial(unshuffled, before=0)], 1, 3, 2),
     "nearest": ([FINER["nearest"], STEPS["3x3"]], 2, 1, 1),
     "cubic": ([FINER["cubic"]], 4, 2, 1),
     "shuffle": ([FINER["shuffle"], STEPS["3x3"], STEPS["3x3"]], 2, 2, 1),
@@ -277,10 +319,6 @@ KNOWN = {
 def test_known_reach(name):
     steps, *expected = KNOWN[name]
     assert list(receptive_field(chained(steps))) == expected
-
-
-def lopsided(pads):
-    return lambda net, x: net.conv(x, 1, 1, max(pads) + 1, pads=pads)
 
 
 @pytest.mark.parametrize("pads", [[1, 1, 0, 0], [2, 2, 0, 0], [0, 0, 1, 1], [0, 0, 2, 2]], ids=str)
