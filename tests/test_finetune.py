@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from openeo_superres import load_card
-from openeo_superres.evaluate import bicubic, consistency
+from openeo_superres.evaluate import bicubic, consistency, wald_pair
 from openeo_superres.picture import COMPOSITES
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, degrade, upsample_cubic
 from training import export, finetune, naturalness, train
@@ -23,6 +23,7 @@ from training.adversarial import accuracy, discriminator_loss, generator_loss
 from training.datasets import Source
 from training.discriminator import BORDER, Discriminator, HighPass
 from training.finetune import FineTuning, Recipe
+from training.pattern import phase_deviations
 from training.shrink import shrink
 from training.train import Training
 
@@ -118,6 +119,14 @@ def test_high_pass_takes_out_what_is_coarse(image):
     blurred = upsample_cubic(upsample_cubic(fine[:, ::4, ::4], 2), 2)
     assert energy(blurred) < 0.05 * blurred.std()
     assert energy(fine) > 2 * energy(blurred)
+
+
+def test_blur_of_the_high_pass_has_its_mtf():
+    """At the Nyquist frequency of pixels twice as large, seen at their centres."""
+    wave = torch.cos(math.pi / 2 * (torch.arange(64.0) - 0.5)).expand(1, 10, 64, 64)
+    torch.testing.assert_close(
+        HighPass().down(wave)[INNER].abs(), torch.full((1, 10, 24, 24), 0.4), atol=0.01, rtol=0
+    )
 
 
 def test_discriminator_is_blind_to_what_the_filter_takes_out(image):
@@ -233,6 +242,31 @@ def test_what_is_real_and_what_is_not(sources, base, sample):
     assert 0.05 < fake.std() < 5
 
 
+def test_outputs_are_judged_by_their_middle(sources, base):
+    tuning = FineTuning(TINY, sources, base)
+    seen = []
+    tuning.model.register_forward_hook(lambda _module, _input, output: seen.append(output))
+    _, fake = tuning.images()
+    expected = (seen[0] - tuning.model.mean) / tuning.model.std
+    assert torch.equal(fake, expected[..., 8:24, 8:24])
+
+
+def test_rate_warms_up(sources, base, monkeypatch):
+    tuning = FineTuning(TINY, sources, base)
+    rates = []
+    monkeypatch.setattr(tuning.optimiser, "step", rates.append)
+    for _ in range(3):
+        tuning.advance()
+    assert rates == [TINY.rate / 2, TINY.rate, TINY.rate]
+
+
+def test_sharpness_is_relative_to_the_truth(sample):
+    pair = wald_pair(sample[0][:, :64, :64], sample[1][:, :32, :32])
+    truth = torch.from_numpy(np.concatenate([pair.target10, pair.target10, pair.target10[:2]]))[None]
+    for contrast in (1, 2):
+        assert finetune.sharpness(lambda _, c=contrast: c * truth, pair) == pytest.approx(contrast, rel=1e-4)
+
+
 def test_each_step_changes_and_moves_its_own_network_only(sources, base):
     tuning = FineTuning(replace(TINY, adversarial=1.0), sources, base)
     networks = tuning.model, tuning.discriminator
@@ -325,7 +359,7 @@ def test_more_detail_and_the_same_radiometry(sources, base, image):
     part = np.ascontiguousarray(image[:, 200:328, :128])
 
     def tuned(weight):
-        tuning = FineTuning(replace(TINY, adversarial=weight, rate=3e-3), sources, base)
+        tuning = FineTuning(replace(TINY, adversarial=weight, pattern=0, rate=3e-3), sources, base)
         for _ in range(25):
             tuning.advance()
         with torch.no_grad():
@@ -378,11 +412,52 @@ def test_the_input_decides_the_stretch(image):
     assert not difference[..., 1:].any()
 
 
+def test_what_follows_the_grid_is_found_in_a_scene(image):
+    """A pattern of 10 DN, and nothing else, is told from the scene's own texture."""
+    part = torch.from_numpy(bicubic(image[:, :256, :256]))[None]
+    pattern = torch.randn(10, 4, 4, generator=torch.Generator().manual_seed(0)) * 10
+    pattern -= pattern.mean(dim=(1, 2), keepdim=True)
+    found = phase_deviations(part + pattern.tile(1, 128, 128)) - phase_deviations(part)
+    torch.testing.assert_close(found, pattern, atol=0.01, rtol=0)
+    assert phase_deviations(part).abs().mean() < 3
+
+
+def test_a_pattern_costs_the_generator(sources, base):
+    """With a large weight, the step takes the network away from the pattern that its last layer makes."""
+    steps = []
+    for weight in (0.0, 1e5):
+        recipe = replace(TINY, adversarial=1e-9, pattern=weight, warmup=1, rate=1e-2)
+        tuning = FineTuning(recipe, sources, base)
+        with torch.no_grad():
+            tuning.model.network.exit.bias[::2] += 0.1
+        steps.append([tuning.advance()["pattern"] for _ in range(8)])
+    assert steps[0][0] == steps[1][0] > 1e-4
+    assert steps[1][-1] < 0.9 * steps[0][-1]
+
+
+def test_worst_image_decides_on_the_radiometry(base, image, monkeypatch):
+    images = {
+        name: np.ascontiguousarray(image[:, :32, :32]) + n for name, n in (("a", 0), ("b", 1), ("c", 0))
+    }
+    errors = iter((1.0, 3.0, 2.0))
+    monkeypatch.setattr(naturalness, "consistency", lambda *_: np.full(10, next(errors)))
+    monkeypatch.setattr(naturalness, "brisque", lambda drawn: [float(n) for n in range(len(drawn))])
+    [row] = naturalness.assess([base], images)
+    assert (row["consistency"], row["step"], row["brisque"]) == (3.0, 20, 9.0)
+
+
 def test_choice_is_the_most_natural_that_keeps_the_radiometry():
     rows = [
-        {"step": step, "brisque": brisque, "consistency": error}
-        for step, (brisque, error) in enumerate(
-            ((-9.0, 0.5), (-9.0, 2.1), (-5.0, 2.0), (-4.0, 0.5), (math.nan, 0.1))
+        {"step": step, "brisque": brisque, "consistency": error, "pattern": pattern}
+        for step, (brisque, error, pattern) in enumerate(
+            (
+                (-9.0, 0.5, 0.0),  # the start
+                (-9.0, 2.1, 0.0),
+                (-5.0, 2.0, 2.5),
+                (-4.0, 0.5, 0.0),
+                (-9.0, 0.5, 2.6),
+                (math.nan, 0.1, 0.0),
+            )
         )
     ]
     assert naturalness.choose(rows) == 2
@@ -422,6 +497,8 @@ def test_finetune_then_choose_then_export(data, base, interpreter, tmp_path, mon
 
     monkeypatch.setattr(naturalness, "DEVELOPMENT", ("T33UUB",))
     monkeypatch.setattr(naturalness.brisque, "__defaults__", (interpreter,))
+    # a scene this small is a pattern of its own
+    monkeypatch.setattr(naturalness, "PATTERN", math.inf)
     call(monkeypatch, naturalness.main, run, "--data", data, "--threads", 1)
     lines = capsys.readouterr().out.splitlines()
     rows = [json.loads(line) for line in lines[1:-1]]

@@ -44,6 +44,7 @@ from .discriminator import BORDER, Discriminator, HighPass
 from .export import load_average, provenance
 from .losses import loss_of
 from .optimiser import Optimiser
+from .pattern import phase_deviations
 from .progress import gains_over_bicubic, reference_pair
 from .shrink import shrink
 
@@ -79,6 +80,9 @@ class Recipe:
     """Long: within 500 steps the gain on the 10 m bands swung by 0.3 dB with 0.995."""
     consistency: float = 2.0
     """Weight of the consistency error, as at the end of training."""
+    pattern: float = 100.0
+    """Weight of the mean square of what follows the grid. Without it the outputs at 5 m got a pattern of up
+    to 35 DN in red edge bands, which BRISQUE took for texture."""
     seed: int = 0
 
 
@@ -156,10 +160,12 @@ class FineTuning:
             judged = self.discriminator(real)
         adversarial = generator_loss(judged, self.discriminator(fake))
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        (loss + recipe.adversarial * adversarial).backward(inputs=trained)
+        pattern = phase_deviations(fake).square().mean()
+        total = loss + recipe.adversarial * adversarial + recipe.pattern * pattern
+        total.backward(inputs=trained)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         self.optimiser.step(recipe.rate * min(1, (self.step + 1) / recipe.warmup))
-        return {"loss": loss.item(), "adversarial": adversarial.item()}
+        return {"loss": loss.item(), "adversarial": adversarial.item(), "pattern": pattern.item()}
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""

@@ -28,6 +28,7 @@ from .arguments import positive
 from .checkpoint import read_checkpoint, read_state, write_checkpoint
 from .datasets import DEVELOPMENT, development_scene
 from .export import load_average
+from .pattern import phase_deviations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,10 @@ print(json.dumps([float(judge.score(numpy.load(path))) for path in sys.argv[1:]]
 """
 CONSISTENCY = 2.0
 """Largest consistency error of a choice, in DN."""
+PATTERN = 2.5
+"""The same of what follows the grid; the development scenes themselves have up to 1.3 DN of it."""
+EDGE = 64
+"""Output pixels left out where it is measured, a multiple of 4."""
 SIZE = 512
 """10 m pixels of a scene that are looked at, from its upper left corner, along each side."""
 
@@ -98,20 +103,24 @@ def assess(candidates: Sequence[Path], images: dict[str, Image]) -> list[dict[st
 
     Returns:
         A row for each candidate: ``step``, ``composites`` (means over the images), ``brisque`` (mean of
-        these), and ``consistency``, the mean of the bands in the worst image, in DN.
+        these), and in DN ``consistency`` and ``pattern`` (RMS of what follows the grid), both as the mean of
+        the bands in the worst image.
     """
     drawn = [picture for image in images.values() for picture in pictures(bicubic(image), image)]
     rows = []
     for path in candidates:
         state = read_state(path)
         model = load_average(state["recipe"]["name"], path)
-        errors = []
+        errors, patterns = [], []
         for image in images.values():
             with torch.no_grad():
                 output = model(torch.from_numpy(image)[None])[0].numpy()
             drawn += pictures(output, image)
             errors.append(float(consistency(output, image).mean()))
-        rows.append({"step": state["step"], "consistency": round(max(errors), 2)})
+            deviations = phase_deviations(torch.from_numpy(output)[None, :, EDGE:-EDGE, EDGE:-EDGE])
+            patterns.append(deviations.square().mean(dim=(1, 2)).sqrt().mean().item())
+        worst = {"consistency": round(max(errors), 2), "pattern": round(max(patterns), 2)}
+        rows.append({"step": state["step"], **worst})
     scores = np.array(brisque(drawn)).reshape(1 + len(rows), len(images), len(COMPOSITES)).mean(axis=1)
     for row, differences in zip(rows, scores[1:] - scores[0], strict=True):
         titles = [composite.title for composite in COMPOSITES]
@@ -121,7 +130,7 @@ def assess(candidates: Sequence[Path], images: dict[str, Image]) -> list[dict[st
 
 
 def choose(rows: Sequence[dict[str, object]]) -> int:
-    """Index of the row with the least BRISQUE among those whose consistency error is 2 DN at most.
+    """Index of the row with the least BRISQUE among those whose consistency error and pattern are small.
 
     The start (step 0) is there to compare with, and not chosen.
 
@@ -131,10 +140,16 @@ def choose(rows: Sequence[dict[str, object]]) -> int:
     kept = [
         index
         for index, row in enumerate(rows)
-        if row["step"] and row["consistency"] <= CONSISTENCY and math.isfinite(row["brisque"])
+        if row["step"]
+        and row["consistency"] <= CONSISTENCY
+        and row["pattern"] <= PATTERN
+        and math.isfinite(row["brisque"])
     ]
     if not kept:
-        raise ValueError(f"No candidate keeps its consistency error within {CONSISTENCY:g} DN.")
+        raise ValueError(
+            f"No candidate keeps its consistency error within {CONSISTENCY:g} DN, and what follows the grid "
+            f"within {PATTERN:g} DN."
+        )
     return min(kept, key=lambda index: rows[index]["brisque"])
 
 
