@@ -460,7 +460,32 @@ def test_loss_counts_standard_deviations_of_the_bands_that_have_a_truth():
     assert loss_of(Shifted(), pair).item() == pytest.approx(sum(range(8)) / 8, rel=1e-4)
 
 
+def test_edge_of_a_crop_is_left_out_of_the_loss():
+    class Framed:
+        std = build("cubic_mtf").std
+
+        def __call__(self, x):
+            output = torch.full((len(x), 10, 64, 64), 9999.0)
+            output[..., 6:-6, 6:-6] = 1000
+            return output
+
+    flat = torch.full((2, 8, 64, 64), 1000.0), torch.full((2, 6, 16, 16), 1000.0)
+    pair = degradation.full_resolution_pair(*flat, np.random.default_rng(0))
+    assert loss_of(Framed(), pair).item() == pytest.approx(0, abs=1e-6)
+
+
 # ---- training
+
+
+def test_simulated_parts_have_the_b11_and_b12_of_their_place(tmp_path):
+    """Of a patch whose bands are all the same, B11 and B12 of the input are the target seen coarsely."""
+    x20 = np.tile(np.random.default_rng(0).integers(0, 3000, (1, 32, 32), dtype=np.int16), (6, 1, 1))
+    x10, x05 = x20[:4].repeat(2, 1).repeat(2, 2), np.tile(x20[:4], (2, 1, 1)).repeat(4, 1).repeat(4, 2)
+    dataset = sen2venus.Dataset(tmp_path, "2.0.0", {"ARM": [InMemory(x05, x10, x20)]})
+    fine, _ = Training(TINY, [], dataset)._fine_pairs(np.random.default_rng(1))
+    assert fine.input.shape == (2, 10, 32, 32)
+    swir = fine.input[:, 8:].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.equal(swir, fine.target10[:, :2])
 
 
 def test_training_learns_all_ten_bands(images, sample, tmp_path):
