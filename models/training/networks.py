@@ -34,7 +34,7 @@ SLIDES = (
 )
 """The networks of Michel and Kalinicheva, "Building an Operational Shallow Sentinel-2 Single Image
 Super-Resolution Network for EVOLAND Prototypes", SURE-DOS 2024; the layer and its skip are added here."""
-KNOWN = ("cubic_mtf", "edsr_4x32", "edsr_6x48", "edsr_4x64", "edsr_8x64", "edsr20_4x64", *SLIDES)
+KNOWN = ("cubic_mtf", "edsr_4x32", "edsr_2x32", "edsr_6x48", "edsr_4x64", "edsr_8x64", "edsr20_4x64", *SLIDES)
 """Names that ``describe`` lists; any other size of a family can be built by its name too."""
 
 
