@@ -18,7 +18,7 @@ from openeo_superres import load_card
 from openeo_superres.evaluate import bicubic, consistency, wald_pair
 from openeo_superres.picture import COMPOSITES
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, degrade, upsample_cubic
-from training import export, finetune, naturalness, train
+from training import export, finetune, naturalness, progress, train
 from training.adversarial import accuracy, discriminator_loss, generator_loss
 from training.datasets import Source
 from training.discriminator import BORDER, Discriminator, HighPass
@@ -264,7 +264,7 @@ def test_sharpness_is_relative_to_the_truth(sample):
     pair = wald_pair(sample[0][:, :64, :64], sample[1][:, :32, :32])
     truth = torch.from_numpy(np.concatenate([pair.target10, pair.target10, pair.target10[:2]]))[None]
     for contrast in (1, 2):
-        assert finetune.sharpness(lambda _, c=contrast: c * truth, pair) == pytest.approx(contrast, rel=1e-4)
+        assert progress.sharpness(lambda _, c=contrast: c * truth, pair) == pytest.approx(contrast, rel=1e-4)
 
 
 def test_each_step_changes_and_moves_its_own_network_only(sources, base):

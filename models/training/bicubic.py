@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, cubic_taps
+from openeo_superres.card import model_facts
+from openeo_superres.contract import Nodes
+from openeo_superres.sensor import BAND_NAMES, BANDS_10M, cubic_taps
 from openeo_superres.udf import ALIGNMENT, FILL_RADIUS
 
 MARGIN = 4 + FILL_RADIUS + ALIGNMENT
@@ -19,45 +21,14 @@ def bicubic_onnx() -> bytes:
     ONNX ``Resize`` gives the same pixels, much slower.
     """
     split, count = len(BANDS_10M), len(BAND_NAMES)
-    constants = {
-        "starts10": [0, 0, 0],
-        "ends10": [split, 2**31, 2**31],
-        "starts20": [split, 0, 0],
-        "ends20": [count, 2**31, 2**31],
-        "axes": [1, 2, 3],
-        "steps10": [1, 1, 1],
-        "steps20": [1, 2, 2],
-    }
-    tensors = [numpy_helper.from_array(np.array(v, np.int64), name) for name, v in constants.items()]
-    nodes = []
-    for native, bands, factor in (("10", len(BANDS_10M), 2), ("20", len(BANDS_20M), 4)):
-        taps = np.tile(cubic_taps(factor), (bands, 1)).astype(np.float32)
-        # each phase along y has all phases along x
-        along_y, along_x = taps[:, None, :, None], np.tile(taps, (factor, 1))[:, None, None, :]
-        tensors += [
-            numpy_helper.from_array(along_y, f"along_y{native}"),
-            numpy_helper.from_array(along_x, f"along_x{native}"),
-        ]
-        slicing = [f"{name}{native}" for name in ("starts", "ends")] + ["axes", f"steps{native}"]
-        nodes += [
-            helper.make_node("Slice", ["input", *slicing], [f"x{native}"]),
-            helper.make_node(
-                "Conv", [f"x{native}", f"along_y{native}"], [f"rows{native}"], group=bands, pads=[2, 0, 2, 0]
-            ),
-            helper.make_node(
-                "Conv",
-                [f"rows{native}", f"along_x{native}"],
-                [f"both{native}"],
-                group=bands * factor,
-                pads=[0, 2, 0, 2],
-            ),
-            helper.make_node("DepthToSpace", [f"both{native}"], [f"y{native}"], blocksize=factor, mode="CRD"),
-        ]
-    nodes.append(helper.make_node("Concat", ["y10", "y20"], ["output"], axis=1))
-    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", count, "y", "x"])
-    result = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", count, "fine_y", "fine_x"])
-    graph = helper.make_graph(nodes, "bicubic", [image], [result], tensors)
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-    facts = {"name": "bicubic", "scale": "2", "margin": str(MARGIN), "bands": ",".join(BAND_NAMES)}
-    helper.set_model_props(model, {**facts, "fill": ",".join(["0"] * count)})
+    groups = {2: list(range(split)), 4: list(range(split, count))}
+    graph, parts = Nodes(), []
+    for factor, indices in groups.items():
+        image = graph.channels("input", indices)
+        image = image if factor == 2 else graph.decimated(image)
+        taps = np.repeat(cubic_taps(factor)[None], len(indices), axis=0)
+        parts.append((graph.filtered(image, taps), indices))
+    model = graph.model(graph.joined(parts), count)
+    facts = model_facts(name="bicubic", scale=2, margin=MARGIN, bands=BAND_NAMES, licence="Apache-2.0")
+    helper.set_model_props(model, facts)
     return model.SerializeToString(deterministic=True)

@@ -13,6 +13,7 @@ Network for EVOLAND Prototypes" (SURE-DOS 2024).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openeo_superres.sensor import BANDS_10M, BANDS_20M, REFLECTANCE_SCALE, Band, psf
+
+if TYPE_CHECKING:
+    from .datasets import Crops
 
 MTF_EXPONENT = (0.7, 1.35)
 """Range of the MTF exponent: sensors and their PSF models differ."""
@@ -82,6 +86,12 @@ def wald_pair(x10: Tensor, x20: Tensor, factor: int, generator: np.random.Genera
         for low in (low10, low20)
     )
     return Pair(_stacked(low10, low20), target10, x20, 4 // factor)
+
+
+def drawn_pair(crops: Crops, batch: int, crop: int, quarter: float) -> Pair:
+    """Draw a :func:`wald_pair`: x2 of ``crop`` 10 m pixels, or, a share ``quarter``, x4 of twice that."""
+    factor = 4 if crops.generator.random() < quarter else 2
+    return wald_pair(*crops.draw(batch, factor // 2 * crop), factor, crops.generator)
 
 
 def full_resolution_pair(x05: Tensor, x20: Tensor, generator: np.random.Generator) -> Pair:

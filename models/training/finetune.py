@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -38,20 +37,20 @@ from openeo_superres.sensor import BANDS, BANDS_10M
 from . import degradation
 from .adversarial import accuracy, discriminator_loss, generator_loss
 from .arguments import positive
+from .average import follow
 from .checkpoint import read_checkpoint, write_checkpoint
 from .datasets import Crops, Source, training_sources
-from .discriminator import BORDER, Discriminator, HighPass
+from .discriminator import Discriminator
 from .export import load_average, provenance
 from .losses import loss_of
 from .optimiser import Optimiser
 from .pattern import PERIOD, phase_deviations
-from .progress import gains_over_bicubic, reference_pair
+from .progress import gains_over_bicubic, reference_pair, sharpness, write_line
 from .shrink import shrink
 
 if TYPE_CHECKING:
     from openeo_superres.evaluate import WaldPair, WaldScores
 
-    from .networks import SuperResolver
 
 PATTERN_SHARE = 0.05
 """Of a batch in the average pattern."""
@@ -118,17 +117,12 @@ class FineTuning:
 
     def advance(self) -> dict[str, float]:
         """One step of each; gives the losses and the discriminator's accuracy."""
-        recipe, generator = self.recipe, self.crops.generator
-        quarter = generator.random() < recipe.quarter
-        size = 2 * recipe.crop if quarter else recipe.crop
-        pair = degradation.wald_pair(*self.crops.draw(recipe.batch, size), 4 if quarter else 2, generator)
+        recipe = self.recipe
+        pair = degradation.drawn_pair(self.crops, recipe.batch, recipe.crop, recipe.quarter)
         real, fake = self.images()
         facts = {**self.teach_discriminator(real, fake), **self.teach_generator(pair, real, fake)}
         self.step += 1
-        decay = min(recipe.average, self.step / (self.step + 10))
-        with torch.no_grad():
-            for mean, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - decay)
+        follow(self.average, self.model, self.step, recipe.average)
         return facts
 
     def images(self) -> tuple[Tensor, Tensor]:
@@ -223,17 +217,6 @@ class FineTuning:
         self.crops.generator.bit_generator.state = state["generator"]
 
 
-def sharpness(model: SuperResolver, pair: WaldPair) -> float:
-    """Finest detail of a prediction's 10 m bands relative to the truth's: ratio of RMS through the filter."""
-    with torch.no_grad():
-        output = model(torch.from_numpy(pair.input)[None])
-        split = len(BANDS_10M)
-        truth = torch.cat([torch.from_numpy(pair.target10)[None], output[:, split:]], dim=1)
-        inner = (slice(None), slice(split), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-        ours, theirs = (HighPass()(image)[inner].square().mean((2, 3)).sqrt() for image in (output, truth))
-    return (ours / theirs).mean().item()
-
-
 def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Arguments of the command line, and what tells of mistakes in them."""
     parser = argparse.ArgumentParser(prog="python -m training.finetune", description=__doc__.split("\n")[0])
@@ -301,9 +284,7 @@ def run(tuning: FineTuning, output: Path, every: int, measured: tuple[WaldPair, 
                 line |= gains_over_bicubic(tuning.average, *measured)
                 line["sharpness"] = round(sharpness(tuning.average, measured[0]), 3)
             facts.clear()
-            with (output / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
+            write_line(output / "log.jsonl", line)
 
 
 if __name__ == "__main__":

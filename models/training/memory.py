@@ -40,5 +40,6 @@ def bytes_per_pixel(card: ModelCard, edge: int = EDGE) -> int:
     command = [sys.executable, "-c", SCRIPT, str(card.path.with_suffix(".json")), str(edge)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise RuntimeError(f"{card.name} can't be run: {done.stderr.strip().rpartition(chr(10))[2]}")
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"{card.name} can't be run: {reason}")
     return round(int(done.stdout) / edge**2)

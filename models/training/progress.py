@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from openeo_superres.evaluate import WaldPair, WaldScores, bicubic_scores, gain_db, wald_pair, wald_scores
+from openeo_superres.sensor import BANDS_10M
 
 from . import degradation
 from .datasets import complete, development_scene, stacked
+from .discriminator import BORDER, HighPass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +59,22 @@ def gains_over_bicubic(model: SuperResolver, pair: WaldPair, reference: WaldScor
     scores = wald_scores(pair, output)
     gains = {f"gain{r}": round(gain_db(reference.mean_rmse(r), scores.mean_rmse(r)), 3) for r in (10, 20)}
     return {**gains, "consistency": round(float(scores.consistency.mean()), 2)}
+
+
+def sharpness(model: SuperResolver, pair: WaldPair) -> float:
+    """Finest detail of a prediction's 10 m bands relative to the truth's: ratio of RMS through the filter."""
+    with torch.no_grad():
+        output = model(torch.from_numpy(pair.input)[None])
+        split = len(BANDS_10M)
+        truth = torch.cat([torch.from_numpy(pair.target10)[None], output[:, split:]], dim=1)
+        inner = (slice(None), slice(split), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+        ours, theirs = (HighPass()(image)[inner].square().mean((2, 3)).sqrt() for image in (output, truth))
+    return (ours / theirs).mean().item()
+
+
+def write_line(log: Path, line: dict[str, Any]) -> None:
+    """Add a line to the log, and print it."""
+    text = json.dumps(line)
+    with log.open("a") as file:
+        file.write(text + "\n")
+    print(text, flush=True)

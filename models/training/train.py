@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from dataclasses import asdict
@@ -15,12 +14,13 @@ from safetensors import SafetensorError
 
 from . import degradation, device
 from .arguments import positive
+from .average import follow
 from .checkpoint import read_checkpoint, write_checkpoint
 from .datasets import Crops, FineCrops, Source, training_sources
 from .losses import loss_of, pretraining_loss
 from .networks import build
 from .optimiser import Optimiser
-from .progress import gains_over_bicubic, reference_pair, validation_pair
+from .progress import gains_over_bicubic, reference_pair, validation_pair, write_line
 from .recipe import Recipe, rate_at
 from .sen2venus import Dataset, load_dataset
 
@@ -88,19 +88,13 @@ class Training:
             pairs = self._fine_pairs(generator)
             loss = pretraining_loss(self.model, *(pair.to(self.place) for pair in pairs), consistency)
         else:
-            quarter = generator.random() < recipe.quarter
-            size = 2 * recipe.crop if quarter else recipe.crop
-            crops = self.crops.draw(recipe.batch, size)
-            pair = degradation.wald_pair(*crops, 4 if quarter else 2, generator)
+            pair = degradation.drawn_pair(self.crops, recipe.batch, recipe.crop, recipe.quarter)
             loss = loss_of(self.model, pair.to(self.place), consistency)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step(rate_at(self.step, recipe))
         self.step += 1
-        decay = min(recipe.average, self.step / (self.step + 10))
-        with torch.no_grad():
-            for mean, parameter in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - decay)
+        follow(self.average, self.model, self.step, recipe.average)
         return loss.item()
 
     def _fine_pairs(self, generator: np.random.Generator) -> tuple[degradation.Pair, degradation.Pair]:
@@ -263,9 +257,7 @@ def run(
                         loss_of(training.average, validation.to(training.place)).item(), 5
                     )
             losses.clear()
-            with checkpoint.with_name("log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
+            write_line(checkpoint.with_name("log.jsonl"), line)
 
 
 if __name__ == "__main__":

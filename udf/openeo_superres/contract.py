@@ -120,7 +120,7 @@ def check_axes(model: onnx.ModelProto, bands: tuple[str, ...]) -> None:
             )
 
 
-class _Nodes:
+class Nodes:
     """Nodes and constants in the making; a tensor is known by its name."""
 
     def __init__(self) -> None:
@@ -128,11 +128,13 @@ class _Nodes:
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, values: NDArray[Any]) -> str:
+        """A constant, as ONNX stores it; gives its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        """A node of one output; gives the output's name."""
         name = output or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, [*inputs], [name], name=name, **attributes))
         return name
@@ -186,6 +188,17 @@ class _Nodes:
         image = parts[0][0] if len(parts) == 1 else self.add("Concat", *(name for name, _ in parts), axis=1)
         return image if order == sorted(order) else self.channels(image, [*np.argsort(order)])
 
+    def model(self, result: str, bands: int) -> onnx.ModelProto:
+        """A model in the contract that makes ``result`` of "input"."""
+        self.add("Identity", result, output="output")
+        axes = {"input": ["y", "x"], "output": ["fine_y", "fine_x"]}
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", bands, *size])
+            for name, size in axes.items()
+        ]
+        graph = helper.make_graph(self.nodes, "superres", ends[:1], ends[1:], self.constants)
+        return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+
 
 def wrap(
     network: onnx.ModelProto, bands: tuple[str, ...], *, scale: int, consistency: bool = False
@@ -204,7 +217,7 @@ def wrap(
     """
     coarse = coarse_indices(bands)
     fine = [index for index in range(len(bands)) if index not in coarse]
-    graph = _Nodes()
+    graph = Nodes()
     natives = {1: (graph.channels("input", fine), fine)} if fine else {}
     if coarse:
         natives[2] = (graph.decimated(graph.channels("input", coarse)), coarse)
@@ -232,17 +245,10 @@ def wrap(
             for cell, (image, indices) in natives.items()
         ]
         result = graph.joined(parts)
-    graph.add("Identity", result, output="output")
-    axes = {"input": ["y", "x"], "output": ["fine_y", "fine_x"]}
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(bands), *size])
-        for name, size in axes.items()
-    ]
-    made = helper.make_graph(graph.nodes, "superres", ends[:1], ends[1:], graph.constants)
-    return helper.make_model(made, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+    return graph.model(result, len(bands))
 
 
-def _inserted(graph: _Nodes, network: onnx.ModelProto, source: str) -> str:
+def _inserted(graph: Nodes, network: onnx.ModelProto, source: str) -> str:
     """Add the network's nodes, which take ``source`` as their input; gives the name of its output."""
     theirs = compose.add_prefix(network, PREFIX).graph
     for node in theirs.node:
@@ -252,7 +258,7 @@ def _inserted(graph: _Nodes, network: onnx.ModelProto, source: str) -> str:
     return str(theirs.output[0].name)
 
 
-def _consistent(graph: _Nodes, result: str, image: str, bands: tuple[str, ...], factor: int) -> str:
+def _consistent(graph: Nodes, result: str, image: str, bands: tuple[str, ...], factor: int) -> str:
     """``y = s + U(x - D s)`` for bands of one resolution, ``factor`` times coarser in the image x than in s.
 
     D is the sensor (PSF and decimation); U is bicubic upsampling of what a short inverse of D after bicubic
