@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ModelError, UnknownModelError
-from .sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
+from .sensor import REFLECTANCE_SCALE, bands_named
 from .udf import PIXEL, Model, coarse_indices, load_model
 
 Kind = TypeVar("Kind")
@@ -160,13 +160,12 @@ def model_facts(
     *, name: str, scale: int, margin: int, bands: tuple[str, ...], licence: str
 ) -> dict[str, str]:
     """Metadata of an ONNX file, without which :func:`openeo_superres.udf.load_model` does not open it."""
-    means = [BANDS[BAND_NAMES.index(band)].mean for band in bands]
     return {
         "name": name,
         "scale": str(scale),
         "margin": str(margin),
         "bands": ",".join(bands),
-        "fill": ",".join(f"{mean * REFLECTANCE_SCALE:g}" for mean in means),
+        "fill": ",".join(f"{band.mean * REFLECTANCE_SCALE:g}" for band in bands_named(bands)),
         "unit": "DN (reflectance x 10000)",
         "license": licence,
     }

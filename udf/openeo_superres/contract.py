@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, compose, helper, inliner, numpy_helper, version_converter
 
 from .errors import ModelError
-from .sensor import BAND_NAMES, BANDS, coarse_response, cubic_taps, psf, ridge_inverse
+from .sensor import bands_named, coarse_response, cubic_taps, psf, ridge_inverse
 from .udf import coarse_indices
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _consistent(graph: Nodes, result: str, image: str, bands: tuple[str, ...], f
     """
     if factor % 2:
         raise ModelError(f"The consistency layer has even factors only, not {factor}.")
-    members = [BANDS[BAND_NAMES.index(band)] for band in bands]
+    members = bands_named(bands)
     down = np.stack([psf(band.mtf, factor) for band in members])[:, None]
     inverse = np.stack([ridge_inverse(coarse_response(band, factor), TAPS, RIDGE) for band in members])[
         :, None

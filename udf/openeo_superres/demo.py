@@ -16,7 +16,7 @@ from .evaluate import bicubic, consistency
 from .picture import comparison, save_png
 from .raster import superresolve_scene
 from .scene import Window, open_scene
-from .sensor import BAND_NAMES, BANDS, Band
+from .sensor import BANDS, Band, bands_named
 from .udf import PIXEL
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def demonstrate(
         progress=progress,
     )
     seconds = time.perf_counter() - started
-    bands = [BANDS[BAND_NAMES.index(band)] for band in card.bands]
+    bands = bands_named(card.bands)
     image = scene.read((0, 0, scene.width, scene.height))[[scene.bands.index(band) for band in card.bands]]
     results = {"bicubic": bicubic(image, bands, card.scale), card.name: _read(raster, card.bands)}
     col, row, width, height = (card.scale * n for n in VIEW)

@@ -24,7 +24,7 @@ from .errors import OutputError, SceneError, SuperresError
 from .evaluate import bicubic
 from .output import SOFTWARE, model_tags
 from .scene import Scene, Window, open_scene
-from .sensor import BAND_NAMES, BANDS, REFLECTANCE_SCALE
+from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ SUFFIXES = (".tif", ".tiff")
 
 def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
     """Bicubic interpolation with the rules for nodata and borders that models have."""
-    bands = [BANDS[BAND_NAMES.index(name)] for name in names]
+    bands = bands_named(names)
     return Model(
         name="bicubic",
         scale=scale,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,6 +55,11 @@ BANDS = (
 BAND_NAMES = tuple(band.name for band in BANDS)
 BANDS_10M = tuple(band for band in BANDS if band.resolution == 10)
 BANDS_20M = tuple(band for band in BANDS if band.resolution == 20)
+
+
+def bands_named(names: Iterable[str]) -> list[Band]:
+    """The bands of these names, in their order."""
+    return [BANDS[BAND_NAMES.index(name)] for name in names]
 
 
 def relative_sigma(mtf: float, factor: int, exponent: float = 1.0) -> float:
