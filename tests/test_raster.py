@@ -500,7 +500,7 @@ def test_a_damaged_scene_leaves_nothing(tmp_path, image, nearest_card):
     content = source.read_bytes()
     # the header is whole, and so are the pixels that tell the phase
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openeo_superres.scene._native_phase", lambda _: (0, 0))
+        patch.setattr("openeo_superres.grid._native_phase", lambda _: (0, 0))
         source.write_bytes(content[: len(content) * 3 // 4])
         with pytest.raises(SceneError, match=r"scene\.tif can't be read"):
             superresolve_scene(source, tmp_path / "o.tif", nearest_card, size=50)

@@ -6,6 +6,7 @@ import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,6 @@ from .sensor import REFLECTANCE_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from affine import Affine
     from numpy.typing import NDArray
@@ -35,7 +35,10 @@ PIXEL = 10
 class Raster:
     """What a file says of itself; the tuples have one value per band."""
 
-    path: Path
+    path: str
+    """As GDAL takes it: of a file, of a member of a zip (``/vsizip/``), or an address (``/vsicurl/``)."""
+    driver: str
+    """GDAL's name of the format."""
     bands: dict[str, int]
     """Index from 0 by name, of the bands that have one."""
     crs: CRS | None
@@ -46,6 +49,17 @@ class Raster:
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    """Reflectance is ``scale * raw + offset``."""
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return PurePosixPath(self.path).name
+
+    @property
+    def folder(self) -> str:
+        """The path without its last part."""
+        return self.path[: -len(self.name) - 1]
 
     @property
     def step(self) -> int:
@@ -58,7 +72,9 @@ class BandFile:
     """Where a band's pixels are, and how its numbers become DN."""
 
     band: str
-    path: Path
+    path: str
+    """See :class:`Raster`."""
+    driver: str
     index: int
     """Of the band in the file, from 0."""
     step: int
@@ -74,6 +90,11 @@ class BandFile:
     gain: float
     offset: float
     """``DN = gain * raw + offset``."""
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return PurePosixPath(self.path).name
 
     @property
     def phase(self) -> tuple[int, int]:
@@ -100,17 +121,12 @@ def band_name(text: str | None) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[DatasetReader]:
-    """Open a raster; what GDAL has to say about it becomes an error that names the file."""
+def reading(path: str) -> Iterator[None]:
+    """What GDAL has to say about a file while it is read becomes an error that names it."""
     try:
-        with path.open("rb") as file:
-            jpeg_2000 = file.read(12).startswith(JPEG_2000)
-        # the driver is said, whatever the extension: a VRT named .tif could read any file or address
-        driver = "JP2OpenJPEG" if jpeg_2000 else "GTiff"
         # with threads, GDAL reads a truncated JPEG 2000 file without raising: pixels would be silently wrong
-        environment = rasterio.Env(GDAL_NUM_THREADS="1")  # type: ignore[no-untyped-call]
-        with environment, rasterio.open(path, driver=driver) as dataset:
-            yield dataset
+        with rasterio.Env(GDAL_NUM_THREADS="1"):  # type: ignore[no-untyped-call]
+            yield
     except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
         raise SceneError(
             f"{path} can't be read; expected a complete GeoTIFF or JPEG 2000 file "
@@ -118,13 +134,36 @@ def opened(path: Path) -> Iterator[DatasetReader]:
         ) from error
 
 
-def inspect_raster(path: Path) -> Raster:
+@contextmanager
+def opened(path: str, driver: str) -> Iterator[DatasetReader]:
+    """Open a raster; read it within :func:`reading`, in whichever thread.
+
+    The driver is said, whatever the extension: a VRT named .tif could read any file or address.
+    """
+    with reading(path):
+        dataset = rasterio.open(path, driver=driver)
+    with dataset:
+        yield dataset
+
+
+def _driver_of(path: str) -> str:
+    with reading(path), Path(path).open("rb") as file:
+        return "JP2OpenJPEG" if file.read(12).startswith(JPEG_2000) else "GTiff"
+
+
+def inspect_raster(path: str | Path, driver: str | None = None) -> Raster:
     """Read what a file says of itself, no pixels.
+
+    Args:
+        path: See :class:`Raster`.
+        driver: GDAL's name of the format, where it is known; else the first bytes of the file tell.
 
     Raises:
         SceneError: If it is no GeoTIFF or JPEG 2000 file, or two of its bands have one name.
     """
-    with warnings.catch_warnings(), opened(path) as dataset:
+    path = str(path)
+    driver = driver or _driver_of(path)
+    with warnings.catch_warnings(), opened(path, driver) as dataset, reading(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         names = [band_name(description) for description in dataset.descriptions]
         if repeated := sorted({name for name in names if name and names.count(name) > 1}):
@@ -133,6 +172,7 @@ def inspect_raster(path: Path) -> Raster:
             raise SceneError(f"{path} holds {unusable[0]} numbers; expected integers or floats.")
         return Raster(
             path,
+            driver,
             {name: index for index, name in enumerate(names) if name},
             dataset.crs,
             dataset.transform,
@@ -188,7 +228,8 @@ def read_bands(
     stop_row = min(-((first.row - bottom) // step), first.height)
     empty = start_col >= stop_col or start_row >= stop_row
     indexes, window = [file.index + 1 for file in files], ((start_row, stop_row), (start_col, stop_col))
-    raws = None if empty else dataset.read(indexes, window=window)
+    with reading(first.path):
+        raws = None if empty else dataset.read(indexes, window=window)
     # upper left corner of what was read, from that of the box
     col, row = first.col + start_col * step - left, first.row + start_row * step - top
     for i, file in enumerate(files):

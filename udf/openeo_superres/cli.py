@@ -186,7 +186,7 @@ def _facts(scene: Scene, card: ModelCard) -> dict[str, Any]:
         for dtype in ENCODINGS
     }
     return {
-        "path": str(scene.path),
+        "path": scene.path,
         "type": scene.kind,
         "level": scene.level,
         "crs": scene.crs.to_string() if scene.crs else None,
@@ -196,7 +196,7 @@ def _facts(scene: Scene, card: ModelCard) -> dict[str, Any]:
         "dtype": scene.dtype,
         "nodata": nodata,
         "offset": scene.offset,
-        "bands": {file.band: {"file": file.path.name, "resolution": 10 * file.step} for file in scene.files},
+        "bands": {file.band: {"file": file.name, "resolution": 10 * file.step} for file in scene.files},
         "output": {"width": scale * width, "height": scale * height, "uncompressed_bytes": sizes},
     }
 

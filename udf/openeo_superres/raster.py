@@ -53,7 +53,7 @@ def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
 
 
 def superresolve_scene(
-    source: str | Path,
+    source: str | Path | Scene,
     destination: str | Path,
     model: str | Path | ModelCard = DEFAULT_MODEL,
     *,
@@ -212,7 +212,9 @@ def _targets(
             raise OutputError(f"{target} is a folder; expected the name of a file.")
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
-        if any(target.exists() and target.samefile(file.path) for file in scene.files):
+        # what is in a zip or at an address is no file by that name
+        sources = [Path(path) for path in {scene.path, *(file.path for file in scene.files)}]
+        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
             raise OutputError(f"{target} is what would be read; choose another name for the result.")
         if target.exists() and not overwrite:
             raise OutputError(
