@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .card import DEFAULT_MODEL, ModelCard, load_card
-from .errors import SuperresError
+from .errors import ModelError, SuperresError
 from .udf import (
     PIXEL,
     decide_phase,
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 
     from .udf import Model
 
+    OpenModel = Callable[[], Model]
+
 VOTERS = 4
 """Tiles per axis of a dask cube that are asked for the phase of its 20 m bands."""
+
+TRAVELS = 8 << 20
+"""Weights up to this many bytes go to workers in the graph: distributed warns of graphs from 10 MB on."""
 
 Tile = tuple[int, int, int, int]
 """Top, bottom, left, right in 10 m pixels of the cube."""
@@ -55,15 +61,17 @@ def superresolve_local(
         model: Name of a shipped model, the path of a card, or a card.
         size: Edge of the tiles that are computed at once, in 10 m pixels, without their overlap.
         provider: "auto", "cpu" or "cuda".
-        threads: Of the network; None for every core, or for one per task if the cube is backed by dask.
+        threads: Of the network; None for every core, or for one if the cube is backed by dask, which runs
+            tasks side by side. Tasks of one process share the network and these threads.
 
     Returns:
         Same dimensions, band labels in the cube's order and attributes; float32 DN, ``scale`` times the
         pixels over the same outer edges, float64 centre coordinates; NaN exactly where the input is. Lazy if
-        the cube is backed by dask.
+        the cube is backed by dask; any scheduler computes it, that of a cluster too.
 
     Raises:
         UnknownModelError: If there is no such model.
+        ModelError: If its weights can't be read.
         SuperresError: If a band is missing or 20 m bands were resampled smoothly (with dask: when computed).
     """
     card = load_card(model)
@@ -80,7 +88,8 @@ def superresolve_local(
     origin = grid_origin(cube, PIXEL)
     default = (-origin[0] % 2, -origin[1] % 2)
     lazy = isinstance(selected.data, da.Array)
-    open_model = partial(card.open, provider, threads or 1 if lazy else threads)
+    opener = _CarriedCard.of(card) if lazy else card
+    open_model = partial(opener.open, provider, threads or 1 if lazy else threads)
     stack = selected.data.reshape(-1, *selected.shape[-3:])
     data = (_resolve_dask if lazy else _resolve_numpy)(stack, card, default, size, open_model)
     data = data.reshape(*selected.shape[:-2], *data.shape[-2:])
@@ -93,6 +102,32 @@ def superresolve_local(
         result.encoding["grid_mapping"] = cube.encoding["grid_mapping"]
     result.attrs["long_name"] = tuple(str(label) for label in result["bands"].to_numpy())
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _CarriedCard(ModelCard):
+    """A card with its weights, for a worker on a machine where its file may not be."""
+
+    content: bytes = b""
+    """The ONNX file; empty where it is too large to travel."""
+
+    @classmethod
+    def of(cls, card: ModelCard) -> _CarriedCard:
+        """Read the weights of a card, and leave its figures behind."""
+        facts = {field.name: getattr(card, field.name) for field in fields(ModelCard)}
+        content = card.read_weights()
+        return cls(**{**facts, "figures": {}}, content=content if len(content) <= TRAVELS else b"")
+
+    def read_weights(self) -> bytes:
+        if self.content:
+            return self.content
+        try:
+            return ModelCard.read_weights(self)
+        except ModelError as error:
+            raise ModelError(
+                f"{error}. Weights of more than {TRAVELS >> 20} MiB do not travel to a cluster's workers: "
+                "expected them at this path on every machine; use a folder that all of them share."
+            ) from error
 
 
 def _check_grid(cube: xr.DataArray) -> None:
@@ -149,13 +184,13 @@ def _decide(votes: NDArray[np.int64], default: tuple[int, int]) -> NDArray[np.in
 def _resolve_tile(
     dates: NDArray[Any],
     phase: NDArray[np.int64],
+    opener: NDArray[np.object_],
     *,
     pads: list[tuple[int, int]],
     tile: Tile,
-    open_model: Callable[[], Model],
 ) -> NDArray[np.float32]:
     """One tile of all dates, from its pixels with overlap where there are any."""
-    model = open_model()
+    model = opener.item()()
     margin = model.margin
     row, column = divmod(int(phase.item()), 2)
     padded = np.pad(dates.astype(np.float32), ((0, 0), (0, 0), *pads), constant_values=np.nan)
@@ -168,18 +203,18 @@ def _resolve_numpy(
     card: ModelCard,
     default: tuple[int, int],
     size: int,
-    open_model: Callable[[], Model],
+    open_model: OpenModel,
 ) -> NDArray[np.float32]:
     """``(dates, bands, y, x)`` tile by tile."""
     rows = _tiles(stack.shape, size)
     tiles = [tile for row in rows for tile in row]
     votes = [_votes(stack[..., *_voting(tile)], card.coarse) for tile in tiles]
-    phase = _decide(np.concatenate(votes), default)
+    phase, opener = _decide(np.concatenate(votes), default), _boxed(open_model)
     scale = card.scale
     result = np.empty((*stack.shape[:2], scale * stack.shape[2], scale * stack.shape[3]), np.float32)
     for tile in tiles:
         window, pads = _with_overlap(tile, stack.shape, card.margin)
-        part = _resolve_tile(stack[..., *window], phase, pads=pads, tile=tile, open_model=open_model)
+        part = _resolve_tile(stack[..., *window], phase, opener, pads=pads, tile=tile)
         top, bottom, left, right = (scale * edge for edge in tile)
         result[..., top:bottom, left:right] = part
     return result
@@ -190,9 +225,9 @@ def _resolve_dask(
     card: ModelCard,
     default: tuple[int, int],
     size: int,
-    open_model: Callable[[], Model],
+    open_model: OpenModel,
 ) -> da.Array:
-    """The same, lazily: one task per tile and date. Tiles share what they load."""
+    """The same, lazily: one task per tile and date. Tiles share what they load, and the model."""
     rows = _tiles(stack.shape, size)
     votes = [
         stack[date : date + 1, :, *_voting(tile)]
@@ -205,20 +240,29 @@ def _resolve_dask(
         .rechunk(-1)
         .map_blocks(partial(_decide, default=default), chunks=((1,),) * 4, **_kind(np.int64))
     )
+    # a chunk of its own: workers get the weights once, not with every task
+    opener = da.from_array(_boxed(open_model), chunks=1)
 
     def resolve(date: int, tile: Tile) -> da.Array:
         window, pads = _with_overlap(tile, stack.shape, card.margin)
         top, bottom, left, right = (card.scale * edge for edge in tile)
         # what a partial holds is not searched for dask objects, task by task
-        function = partial(_resolve_tile, pads=pads, tile=tile, open_model=open_model)
+        function = partial(_resolve_tile, pads=pads, tile=tile)
         pixels = stack[date : date + 1, :, *window].rechunk(-1)
         chunks = ((1,), (stack.shape[1],), (bottom - top,), (right - left,))
-        part: da.Array = pixels.map_blocks(function, phase, chunks=chunks, **_kind(np.float32))
+        part: da.Array = pixels.map_blocks(function, phase, opener, chunks=chunks, **_kind(np.float32))
         return part
 
     dates = range(stack.shape[0])
     result: da.Array = da.block([[[[resolve(date, tile) for tile in row] for row in rows]] for date in dates])
     return result
+
+
+def _boxed(open_model: OpenModel) -> NDArray[np.object_]:
+    """How to open the model, in an array of as many dimensions as the cube."""
+    box = np.empty((1, 1, 1, 1), object)
+    box[...] = open_model
+    return box
 
 
 def _voters(rows: list[list[Tile]], dates: int) -> list[tuple[int, Tile]]:
