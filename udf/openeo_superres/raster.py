@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from affine import Affine
-from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
-from rasterio.warp import transform_bounds
 
 from .bandfile import PIXEL
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .cog import ENCODINGS, CogWriter
-from .errors import OutputError, SceneError, SuperresError
+from .errors import OutputError, SuperresError
 from .evaluate import bicubic
 from .output import SOFTWARE, model_tags
+from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from numpy.typing import NDArray
+    from rasterio.crs import CRS
 
 SIZE = 512
 """Edge of a chunk in 10 m pixels: its share of overlap is small, and ten bands at 5 m take 40 MiB."""
@@ -59,6 +56,7 @@ def superresolve_scene(
     *,
     window: Window | None = None,
     bbox: tuple[float, float, float, float] | None = None,
+    area: str | Path | Mapping[str, Any] | None = None,
     crs: str | CRS | None = None,
     compare: Literal["bicubic"] | None = None,
     provider: str = "auto",
@@ -79,6 +77,7 @@ def superresolve_scene(
         model: A shipped model's name, the path of a card, or a card.
         window: ``(col, row, width, height)`` in 10 m pixels, inside the scene. Default: all of it.
         bbox: West, south, east, north instead; widened to whole pixels, cut to the scene.
+        area: A GeoJSON file, or what one holds, instead: its bounding box in the scene's CRS.
         crs: Of ``bbox``. Default: the scene's.
         compare: "bicubic" writes the bicubic image beside, as ``<stem>_bicubic.tif``.
         provider: "auto", "cpu" or "cuda".
@@ -105,7 +104,7 @@ def superresolve_scene(
     if missing := [band for band in card.bands if band not in BAND_NAMES]:
         raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {BAND_NAMES}.")
     scene = open_scene(source, card.bands)
-    region = _region(scene, window, bbox, crs)
+    region = find_region(scene, window=window, bbox=bbox, area=area, crs=crs)
     models = [card.open(provider, threads)]
     if compare:
         models.append(bicubic_model(card.bands, card.scale))
@@ -139,59 +138,6 @@ def output_bytes(width: int, height: int, *, scale: int = 2, bands: int = 10, dt
 
 
 # ---- where from, where to
-
-
-def _region(
-    scene: Scene, window: Window | None, bbox: tuple[float, float, float, float] | None, crs: str | CRS | None
-) -> Window:
-    """The window to super-resolve, inside the scene."""
-    covers = f"The scene has {scene.width} x {scene.height} pixels of 10 m"
-    if bbox is None:
-        if crs is not None:
-            raise SceneError(f"A CRS ({crs}) was given without a bounding box; it says what the box is in.")
-        col, row, width, height = window or (0, 0, scene.width, scene.height)
-        inside = min(col, row) >= 0 and col + width <= scene.width and row + height <= scene.height
-        if width < 1 or height < 1 or not inside:
-            raise SceneError(
-                f"The window of {width} x {height} pixels at column {col}, row {row} is empty or not inside "
-                f"the scene. {covers}."
-            )
-        return col, row, width, height
-    if window is not None:
-        raise SceneError("Got a window and a bounding box; expected one of them.")
-    west, south, east, north = _in_crs_of(scene, bbox, crs)
-    # an edge on a pixel's edge stays there, whatever rounding did to it
-    left = max(math.floor((west - scene.transform.c) / PIXEL + 1e-6), 0)
-    right = min(math.ceil((east - scene.transform.c) / PIXEL - 1e-6), scene.width)
-    top = max(math.floor((scene.transform.f - north) / PIXEL + 1e-6), 0)
-    bottom = min(math.ceil((scene.transform.f - south) / PIXEL - 1e-6), scene.height)
-    if left >= right or top >= bottom:
-        raise SceneError(
-            f"The bounding box {bbox} is empty or outside of the scene. {covers}; its west, south, east and "
-            f"north are {scene.bounds} in {scene.crs}."
-        )
-    return left, top, right - left, bottom - top
-
-
-def _in_crs_of(
-    scene: Scene, bbox: tuple[float, float, float, float], crs: str | CRS | None
-) -> tuple[float, float, float, float]:
-    west, south, east, north = bbox
-    if not (all(map(math.isfinite, bbox)) and west < east and south < north):
-        raise SceneError(f"Got bounding box {bbox}; expected west < east and south < north.")
-    if crs is None:
-        return bbox
-    if scene.crs is None:
-        raise SceneError(f"{scene.path} has no CRS, so a box in {crs} can't be placed; use a window.")
-    try:
-        bounds: tuple[float, float, float, float] = transform_bounds(  # type: ignore[no-untyped-call]
-            CRS.from_user_input(crs), scene.crs, *bbox
-        )
-    except (CRSError, CPLE_BaseError) as error:
-        raise SceneError(f"The bounding box can't be brought from {crs} to {scene.crs}: {error}.") from error
-    if not all(map(math.isfinite, bounds)):
-        raise SceneError(f"The bounding box {bbox} in {crs} is outside of where {scene.crs} can be used.")
-    return bounds
 
 
 def _targets(
