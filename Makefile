@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | train-setup | brisque-setup | backend-setup | backend | test-backend | apex
+# make setup | demo | test | lint | train-setup | brisque-setup | backend-setup | backend | test-backend | apex | bench
 # Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
 PYTHON ?= python3
@@ -24,7 +24,7 @@ BRISQUE := .venv-brisque
 BRISQUE_SETUP := $(BRISQUE)/.setup
 
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup brisque-setup demo test lint backend-setup backend test-backend apex
+.PHONY: setup train-setup brisque-setup demo test lint backend-setup backend test-backend apex bench
 
 setup: $(SETUP)
 
@@ -103,3 +103,8 @@ test-backend: $(NOTEBOOK_SETUP) $(BACKEND_SETUP)
 # The published process holds the UDF and the weights: to be written anew when they, or the job options, change.
 apex: $(SETUP)
 	$(BIN)/python examples/apex/algorithm_catalog/*/sentinel2_superresolution/openeo_udp/generate.py
+
+# Speed of the engine and of onnxruntime's options in a few minutes; docs/speed.md says how to measure more.
+bench: $(SETUP)
+	$(BIN)/python tests/bench/run_engine.py --cores 1 --repeat 3 --patience 1
+	$(BIN)/python tests/bench/run_options.py --repeat 3

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench"
 """Where figures go that are not kept."""
+CORES = sorted(os.sched_getaffinity(0))
 PACKAGES = ("openeo-superres", "onnxruntime", "numpy", "rasterio")
 
 
@@ -44,9 +45,8 @@ def machine() -> dict[str, Any]:
 
 
 def bind(cores: int) -> None:
-    """Bind this thread, and those that it will make, to the first cores that the process may use."""
-    allowed = sorted(os.sched_getaffinity(os.getpid()))
-    os.sched_setaffinity(0, allowed[:cores])
+    """Bind this thread, and those that it will make, to the first of the cores that the process had."""
+    os.sched_setaffinity(0, CORES[:cores])
 
 
 def in_child(script: str, task: dict[str, Any]) -> Any:
