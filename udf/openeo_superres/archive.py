@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 LARGEST = 64 << 20
 """Bytes of the largest metadata file that is read; real ones have 2 MiB at most."""
+MOST_COMPRESSED = 100
+"""Times that a zip may make a file larger than ``LARGEST`` smaller: images are compressed already."""
+CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 Member = Path | zipfile.Path
 """A file or folder on disk, or in a zip."""
@@ -41,26 +45,72 @@ def children(folder: Member) -> Iterator[Member]:
     return iter(sorted(members, key=lambda member: member.name))
 
 
-def read_bytes(file: Member) -> bytes:
-    """The content of a metadata file.
+def file_size(file: Member) -> int:
+    """Bytes of a file, unpacked.
 
     Raises:
-        SceneError: If it is missing, damaged or far too large.
+        SceneError: If it is missing, or a zip bomb.
     """
+    if isinstance(file, Path):
+        try:
+            return file.stat().st_size
+        except OSError as error:
+            raise SceneError(f"{file} can't be read: {error.strerror}; is the product complete?") from error
+    try:
+        entry = file.root.getinfo(file.at)
+    except KeyError as error:
+        raise SceneError(f"{file} is not in the zip; is the product complete?") from error
+    if entry.file_size > max(LARGEST, MOST_COMPRESSED * entry.compress_size):
+        raise SceneError(
+            f"{file} would unpack {entry.compress_size} bytes to {entry.file_size}; no file of a Sentinel-2 "
+            "product does."
+        )
+    return entry.file_size
+
+
+def read_chunks(file: Member) -> Iterator[bytes]:
+    """The content of a file, piece by piece.
+
+    Raises:
+        SceneError: If it is missing, damaged, or a zip bomb.
+    """
+    file_size(file)
     try:
         with file.open("rb") as stream:
-            content: bytes = stream.read(LARGEST + 1)
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
-        # a missing member of a zip is a KeyError, an encrypted one a RuntimeError
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        # an encrypted member of a zip is a RuntimeError
         reason = getattr(error, "strerror", None) or error
         raise SceneError(f"{file} can't be read: {reason}; is the product complete?") from error
     except Exception as error:
         if type(error).__module__ != "zlib":
             raise
         raise SceneError(f"{file} is damaged in its zip ({error}); download it again.") from error
-    if len(content) > LARGEST:
-        raise SceneError(f"{file} has more than {LARGEST >> 20} MiB; expected a metadata file of a product.")
-    return content
+
+
+def read_bytes(file: Member) -> bytes:
+    """The content of a metadata file.
+
+    Raises:
+        SceneError: If it is missing, damaged or far too large.
+    """
+    content = bytearray()
+    for chunk in read_chunks(file):
+        content += chunk
+        if len(content) > LARGEST:
+            raise SceneError(
+                f"{file} has more than {LARGEST >> 20} MiB; expected a metadata file of a product."
+            )
+    return bytes(content)
+
+
+class _Plain(ET.TreeBuilder):
+    """Builds a document that has no document type, whatever its encoding."""
+
+    def doctype(self, *_: str | None) -> None:
+        """Called by the parser before anything that a document type declares."""
+        raise TypeError
 
 
 def read_xml(file: Member) -> ET.Element:
@@ -70,11 +120,14 @@ def read_xml(file: Member) -> ET.Element:
         SceneError: If it can't be read, is no XML, or has a document type, which no product needs.
     """
     content = read_bytes(file)
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise SceneError(f"{file} declares a document type or entities; no Sentinel-2 product does.")
     try:
-        return ET.fromstring(content)  # noqa: S314  (no document type: neither entities nor bombs)
-    except ET.ParseError as error:
+        # without a document type there are neither entities nor bombs
+        return ET.fromstring(content, ET.XMLParser(target=_Plain()))  # noqa: S314
+    except TypeError as error:
+        raise SceneError(
+            f"{file} declares a document type or entities; no Sentinel-2 product does."
+        ) from error
+    except (ET.ParseError, ValueError, LookupError) as error:  # the latter: encodings that nobody knows
         raise SceneError(f"{file} is no complete XML ({error}); download the product again.") from error
 
 

@@ -1,8 +1,8 @@
 """Whether the pixels of a scene agree with what its metadata say of the radiometric offset.
 
-Since processing baseline 04.00 the numbers in Sentinel-2 products are raised by 1000, so that dark pixels need
-not be cut off at 0 (Sentinel-2 Products Specification Document, RADIO_ADD_OFFSET and BOA_ADD_OFFSET). Copies in
-archives may have it taken off while their metadata keep it, or the other way round.
+Since processing baseline 04.00 the numbers in Sentinel-2 products are raised by 1000, so that dark pixels
+need not be cut off at 0 (Sentinel-2 Products Specification Document, RADIO_ADD_OFFSET and BOA_ADD_OFFSET).
+Copies in archives may have it taken off while their metadata keep it, or the other way round.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ DARK, DARK_SHARE = 900, 1e-3
 """Raised numbers hardly fall below the first; not raised, more than this share of the valid ones do."""
 BRIGHT, PERCENTILE = 1000, 1
 """Numbers that aren't raised have this percentile below the first."""
-COARSEST = 8
-"""Times that pixels are coarser at most where a file has overviews or resolutions."""
-SMALLEST = 64
-"""Pixels along an edge that are left at least, where there are as many."""
+SMALLEST = 128
+"""Pixels along an edge that are kept of a part where overviews or resolutions allow coarser ones."""
 WINDOWS = 3
 """Per axis, of one block of the file each."""
 LARGEST_BLOCK = 1024
@@ -55,9 +53,9 @@ def check_offset(scene: Scene, *, raised: bool) -> None:
         if share > DARK_SHARE:
             warnings.warn(
                 f"{scene.path}: its metadata say that 1000 is still to be taken off its numbers, but "
-                f"{100 * share:.2g} % of its valid pixels are below {DARK}, as if that had been done. Results "
-                "would be 1000 DN too dark: compare with the original product, and correct the metadata or "
-                "the pixels.",
+                f"{100 * share:.2g} % of its valid pixels are below {DARK}, as if that had been done. "
+                "Results would be 1000 DN too dark: compare with the original product, and correct the "
+                "metadata or the pixels.",
                 stacklevel=2,
             )
         return
@@ -80,19 +78,20 @@ def _valid_numbers(file: BandFile) -> NDArray[np.float64]:
 
 def _samples(dataset: DatasetReader, index: int) -> Iterator[NDArray[np.generic]]:
     """Parts of a band, coarser where that saves time: ``(y, x)`` each."""
-    factors = [1, *(factor for factor in dataset.overviews(index + 1) if factor <= COARSEST)]
+    factors = [1, *dataset.overviews(index + 1)]
     shape = dataset.height, dataset.width
     if len(factors) > 1 and dataset.driver != "JP2OpenJPEG":
         windows = {((0, dataset.height), (0, dataset.width))}
     else:
         # a JPEG 2000 file has all resolutions of a block in one place: few blocks are faster than all
         blocks = (min(edge, LARGEST_BLOCK) for edge in dataset.block_shapes[index])
-        windows = {*product(*(_spread(*edges) for edges in zip(shape, blocks, strict=True)))}
-    for rows, cols in sorted(windows):
-        height, width = rows[1] - rows[0], cols[1] - cols[0]
+        rows, cols = (_spread(*edges) for edges in zip(shape, blocks, strict=True))
+        windows = {*product(rows, cols)}
+    for (top, bottom), (left, right) in sorted(windows):
+        height, width = bottom - top, right - left
         factor = max(factor for factor in factors if factor == 1 or min(height, width) >= factor * SMALLEST)
         coarse = -(-height // factor), -(-width // factor)
-        yield dataset.read(index + 1, window=(rows, cols), out_shape=coarse)
+        yield dataset.read(index + 1, window=((top, bottom), (left, right)), out_shape=coarse)
 
 
 def _spread(size: int, block: int) -> list[tuple[int, int]]:
