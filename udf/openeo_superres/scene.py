@@ -13,6 +13,7 @@ from .errors import SceneError
 from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
 from .sensor import BAND_NAMES
+from .theia import read_theia
 from .udf import SuperresError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RECOGNISERS", "Scene", "Window", "open_scene", "open_scenes"]
 
 RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
+    read_theia,
     read_stack,
     read_pair,
     read_band_folder,
