@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import rasterio
@@ -129,7 +129,7 @@ def reading(path: str) -> Iterator[None]:
             yield
     except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
         raise SceneError(
-            f"{path} can't be read; expected a complete GeoTIFF or JPEG 2000 file "
+            f"{path} can't be read; expected a complete GeoTIFF, JPEG 2000 or NetCDF file "
             f"({error.__cause__ or error})."
         ) from error
 
@@ -140,6 +140,12 @@ def opened(path: str, driver: str) -> Iterator[DatasetReader]:
 
     The driver is said, whatever the extension: a VRT named .tif could read any file or address.
     """
+    if driver == "netCDF":
+        from .netcdf import opened_cube  # noqa: PLC0415  (it imports this module)
+
+        with opened_cube(path) as cube:
+            yield cast("DatasetReader", cube)  # read alike
+        return
     with reading(path):
         dataset = rasterio.open(path, driver=driver)
     with dataset:

@@ -14,7 +14,15 @@ from affine import Affine
 from .bandfile import PIXEL, BandFile, Raster, opened, radiometry, read_bands
 from .errors import SceneError
 from .sensor import BAND_NAMES, BANDS
-from .udf import COARSE_BANDS, SuperresError, coarse_indices, refuse_reflectance, replication_phase
+from .udf import (
+    COARSE_BANDS,
+    SuperresError,
+    coarse_indices,
+    decide_phase,
+    phase_votes,
+    refuse_reflectance,
+    replication_phase,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +33,8 @@ if TYPE_CHECKING:
 
 SAMPLES, SAMPLE_SIZE = 5, 256
 """Windows per axis, and their size in pixels, that tell the 20 m phase of replicated bands."""
+VOTERS = 16
+"""Dates, spread over a cube, that are asked for the phase of replicated bands."""
 
 Window = tuple[int, int, int, int]
 """``(col, row, width, height)`` in 10 m pixels of a scene."""
@@ -335,6 +345,29 @@ def _phase_of_tiles(scene: Scene) -> tuple[int, int]:
 def _replicated_phase(scene: Scene, samples: NDArray[np.float32]) -> tuple[int, int]:
     """Phase of 20 m cells that are replicated on the 10 m grid, from samples of the scene."""
     return replication_phase(samples[:, coarse_indices(scene.bands)], default=_phase_of_tiles(scene))
+
+
+def shared_phase(scenes: Sequence[Scene]) -> tuple[int, int]:
+    """One phase for all dates of a cube: one that is flat, or hidden by clouds, does not tell it.
+
+    Raises:
+        SceneError: If the numbers are reflectance, or the 20 m bands were resampled smoothly.
+    """
+    first = scenes[0]
+    native = _native_phase(first)
+    votes = np.zeros((2, 2, 2), np.int64)
+    try:
+        for i in np.unique(np.linspace(0, len(scenes) - 1, VOTERS, dtype=int)):
+            numbers = _samples(scenes[i])
+            if all(file.gain == 1 for file in first.files):
+                refuse_reflectance(numbers)
+            if native is None:
+                votes += phase_votes(numbers[:, coarse_indices(first.bands)])
+        return native or decide_phase(votes, _phase_of_tiles(first))
+    except SceneError:
+        raise
+    except SuperresError as error:
+        raise SceneError(f"{first.path}: {error}") from error
 
 
 def _samples(scene: Scene) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import SceneError
 from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
+from .netcdf import read_netcdf
 from .sensor import BAND_NAMES
 from .theia import read_theia
 from .udf import SuperresError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["RECOGNISERS", "Scene", "Window", "open_scene", "open_scenes"]
 
 RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
+    read_netcdf,
     read_theia,
     read_stack,
     read_pair,
@@ -31,12 +33,14 @@ RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
 
 
 def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[Scene]:
-    """Recognise scenes: a GeoTIFF with named bands, a pair of GeoTIFFs, or a folder of band files.
+    """Recognise scenes: a NetCDF, a GeoTIFF with named bands, a pair of GeoTIFFs, or a folder of band files.
 
     Band names come from the band descriptions, or, in a folder with one file per band, from the file names.
     A pair is given as the path of either file, their names differing by ``10m`` and ``20m`` alone, or of a
     folder that holds these two. Numbers are DN, unless scale and offset tags say how they become reflectance.
-    Nodata is what the file says, else 0 for unsigned integers, as in Sentinel-2 products.
+    Nodata is what the file says, else 0 for unsigned integers, as in Sentinel-2 products. A NetCDF is a cube
+    as openEO back-ends and xarray write it: a variable per band, or a dimension of bands; for its nodata see
+    :func:`openeo_superres.netcdf.read_netcdf`.
 
     Args:
         source: Path of a file or a folder.
@@ -60,7 +64,7 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise SceneError(
-        f"{path} is no scene that can be read. Expected a GeoTIFF whose band descriptions are "
+        f"{path} is no scene that can be read. Expected a NetCDF cube, a GeoTIFF whose band descriptions are "
         f"{', '.join(bands)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
         "file per band (*_B02.tif and so on)."
     )
