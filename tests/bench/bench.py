@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "bench"
 """Where figures go that are not kept."""
+# the builder of products is the tests' own
+sys.path.append(str(ROOT / "tests"))
 CORES = sorted(os.sched_getaffinity(0))
 PACKAGES = ("openeo-superres", "onnxruntime", "numpy", "rasterio")
 
@@ -63,10 +65,14 @@ def in_child(script: str, task: dict[str, Any]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def command() -> str:
+    """What this script was called with."""
+    return shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+
+
 def save(path: Path, *, settings: dict[str, Any], **figures: Any) -> None:
     """Write figures with what they were measured on and how."""
-    command = shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
-    content = {"machine": machine(), "command": command, "settings": settings, **figures}
+    content = {"machine": machine(), "command": command(), "settings": settings, **figures}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path}")

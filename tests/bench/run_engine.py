@@ -95,7 +95,7 @@ def public_tile(
     output[np.isnan(output)] = -10000
     kept = output[0, :, 2 * MARGIN : -2 * MARGIN, 2 * MARGIN : -2 * MARGIN]
     profile = {"width": 2 * size, "height": 2 * size, "count": len(files), "dtype": "int16", "nodata": -10000}
-    transform = rasterio.transform.from_origin(0, 0, 5, 5)
+    transform = rasterio.Affine(5, 0, 0, 0, -5, 0)
     with rasterio.open(
         target, "w", driver="GTiff", tiled=True, crs=crs, transform=transform, **profile
     ) as result:

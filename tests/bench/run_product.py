@@ -13,7 +13,8 @@ product's valid corner only. Rows are added to those in the JSON file; one of th
 Per run: wall and processor time in s, pixels of 10 m a second, peak resident memory, bytes read and written
 by system calls. Per stage: wall time in s, summed over threads, and processor time of the threads that called
 it; what onnxruntime and GDAL do in threads of their own is the rest. Stages are found by wrapping the
-package's functions. Last, the time of a whole product for every model that was run, for a window in proportion.
+package's functions. Last, the time of a whole product for every model that was run, or that of a window in
+proportion.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import inspect
 import json
 import os
 import statistics
@@ -28,18 +30,19 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import FOLDER, bind, in_child, machine, show
+from bench import FOLDER, bind, command, in_child, machine, show
 from make_product import FULL, NODATA_SHARE, make_product
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 STAGES = {
     "open": ("openeo_superres.raster:open_scene", "openeo_superres.card:ModelCard.open"),
-    "read, decode": ("openeo_superres.scene:Scene.read",),
+    "read, decode": ("openeo_superres.grid:read_bands",),
     "fill, prepare": ("openeo_superres.raster:superresolve_chunk",),
     "network": ("onnxruntime:InferenceSession.run",),
     "encode, write tiles": ("openeo_superres.cog:CogWriter.write",),
@@ -67,20 +70,38 @@ class Stages:
 
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            outer = getattr(self._inside, "spent", [0.0, 0.0])
-            self._inside.spent = inner = [0.0, 0.0]
-            wall, processor = time.perf_counter(), time.thread_time()
-            try:
+            with self.during(stage):
                 return function(*args, **options)
-            finally:
-                wall, processor = time.perf_counter() - wall, time.thread_time() - processor
-                self._inside.spent = [outer[0] + wall, outer[1] + processor]
-                with self._lock:
-                    self.calls[stage] += 1
-                    self.wall[stage] += wall - inner[0]
-                    self.processor[stage] += processor - inner[1]
 
-        return call
+        @functools.wraps(function)
+        def generate(*args: Any, **options: Any) -> Any:
+            parts, end = iter(function(*args, **options)), object()
+            while True:
+                with self.during(stage):
+                    part = next(parts, end)
+                if part is end:
+                    return
+                yield part
+
+        return generate if inspect.isgeneratorfunction(function) else call
+
+    @contextmanager
+    def during(self, stage: str) -> Iterator[None]:
+        """Count what happens meanwhile, in this thread, for a stage."""
+        outer = getattr(self._inside, "spent", None)
+        self._inside.spent = inner = [0.0, 0.0]
+        wall, processor = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            wall, processor = time.perf_counter() - wall, time.thread_time() - processor
+            if outer:
+                outer[:] = outer[0] + wall, outer[1] + processor
+            self._inside.spent = outer
+            with self._lock:
+                self.calls[stage] += 1
+                self.wall[stage] += wall - inner[0]
+                self.processor[stage] += processor - inner[1]
 
     def watch(self) -> None:
         """Wrap the functions of every stage."""
@@ -156,6 +177,7 @@ def measure(folder: Path, row: dict[str, Any], repeat: int) -> dict[str, Any]:
         **figures,
         "stages": runs[-1]["stages"],
         "machine": facts,
+        "command": command(),
     }
 
 
