@@ -20,9 +20,10 @@ from openeo_superres import cog, raster
 from openeo_superres.card import ModelCard
 from openeo_superres.cog import ENCODINGS
 from openeo_superres.errors import OutputError, SceneError, SuperresError
-from openeo_superres.raster import bicubic_model, output_bytes, superresolve_scene
+from openeo_superres.raster import bicubic_model, superresolve_scene
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BAND_NAMES, BANDS
+from openeo_superres.space import output_bytes
 from openeo_superres.udf import ALIGNMENT, FILL_RADIUS, Model, superresolve_chunk
 
 SAMPLE = Path(__file__).parents[1] / "examples/data"

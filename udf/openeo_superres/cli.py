@@ -29,8 +29,9 @@ from .demo import SAMPLE, demonstrate
 from .errors import OutputError, SuperresError
 from .output import replacing
 from .process import RUNTIMES, build_process
-from .raster import output_bytes, superresolve_scene
+from .raster import superresolve_scene
 from .scene import Scene, open_scene
+from .space import output_bytes
 from .udf import PIXEL
 
 if TYPE_CHECKING:

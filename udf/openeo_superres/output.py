@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from .errors import OutputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -26,6 +28,19 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all, over an earlier one.
+
+    Raises:
+        OutputError: If it can't be written there.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def model_tags(card: ModelCard) -> dict[str, str]:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import os
+import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from affine import Affine
 
 from .bandfile import PIXEL
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .cog import ENCODINGS, CogWriter
-from .errors import OutputError, SuperresError
+from .errors import SuperresError
 from .evaluate import bicubic
-from .output import SOFTWARE, model_tags
+from .item import build_item
+from .mask import hide, mask_text
+from .output import SOFTWARE, model_tags, write_text
 from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
+from .space import check_space
+from .style import build_style
+from .targets import Targets, result_path
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
@@ -33,7 +38,6 @@ SIZE = 512
 """Edge of a chunk in 10 m pixels: its share of overlap is small, and ten bands at 5 m take 40 MiB."""
 STRIP = 4096
 """Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
-SUFFIXES = (".tif", ".tiff")
 
 
 def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
@@ -54,15 +58,19 @@ def superresolve_scene(
     destination: str | Path,
     model: str | Path | ModelCard = DEFAULT_MODEL,
     *,
+    date: str | None = None,
     window: Window | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     area: str | Path | Mapping[str, Any] | None = None,
     crs: str | CRS | None = None,
+    mask: Mapping[str, Collection[int]] | None = None,
+    bands: Sequence[str] | None = None,
     compare: Literal["bicubic"] | None = None,
     provider: str = "auto",
     threads: int | None = None,
     dtype: str = "int16",
     overwrite: bool = False,
+    sidecars: bool = False,
     size: int = SIZE,
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:
@@ -75,15 +83,20 @@ def superresolve_scene(
         destination: A ``.tif``, or a folder, where it becomes ``<scene>_SR5M_<model>.tif`` (5 for the
             pixels' size).
         model: A shipped model's name, the path of a card, or a card.
+        date: Which one, where the source has several, as the beginning of an ISO 8601 date.
         window: ``(col, row, width, height)`` in 10 m pixels, inside the scene. Default: all of it.
         bbox: West, south, east, north instead; widened to whole pixels, cut to the scene.
         area: A GeoJSON file, or what one holds, instead: its bounding box in the scene's CRS.
         crs: Of ``bbox``. Default: the scene's.
+        mask: What to make nodata of, by the product's own masks: {"SCL": [3, 8, 9, 10]}; see
+            :func:`openeo_superres.mask.hide`. Results beside it are as beside any nodata.
+        bands: Those to write, in this order. Default: the model's. The scene needs all of the model's.
         compare: "bicubic" writes the bicubic image beside, as ``<stem>_bicubic.tif``.
         provider: "auto", "cpu" or "cuda".
         threads: Of inference and compression; None for every core.
         dtype: "int16" (DN, nodata -32768), "uint16" (DN + 1000, nodata 0) or "float32" (DN, NaN).
         overwrite: Whether existing files may be replaced.
+        sidecars: Whether to write ``<stem>.json``, a STAC item, and ``<stem>.qml``, a style for QGIS, beside.
         size: Edge of a chunk in 10 m pixels.
         progress: Called with the 10 m pixels done, and all of them.
 
@@ -91,8 +104,8 @@ def superresolve_scene(
         Path of the file.
 
     Raises:
-        SceneError: If the source can't be read, or the window is not in it.
-        OutputError: If the result can't be written there.
+        SceneError: If the source can't be read, or has no such window, date or mask.
+        OutputError: If the result can't be written there, or the disk is too small for it.
         SuperresError: If the model or an option can't be used.
     """
     if dtype not in ENCODINGS or compare not in {None, "bicubic"} or size < 1:
@@ -103,76 +116,67 @@ def superresolve_scene(
     card = load_card(model)
     if missing := [band for band in card.bands if band not in BAND_NAMES]:
         raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {BAND_NAMES}.")
-    scene = open_scene(source, card.bands)
+    names = _chosen(bands, card)
+    scene = open_scene(source, card.bands, date=date)
+    scene = hide(scene, mask or {})
     region = find_region(scene, window=window, bbox=bbox, area=area, crs=crs)
     models = [card.open(provider, threads)]
     if compare:
         models.append(bicubic_model(card.bands, card.scale))
-    targets = _targets(Path(destination), scene, card, overwrite=overwrite, compare=compare)
+    path = Path(destination)
+    targets = Targets(result_path(path, scene, card) if path.is_dir() else path, compare, sidecars)
+    inputs: list[str | Path] = [scene.path, *(file.path for file in scene.files)]
+    inputs += [card.path, card.path.with_suffix(".json"), *([area] if isinstance(area, str | Path) else [])]
+    targets.check(inputs, overwrite=overwrite)
+    check_space(
+        targets.raster.parent, scene, region, bands=names, scale=card.scale, dtype=dtype, files=len(models)
+    )
+    masked = {"MASK": mask_text(mask)} if mask else {}
+    tags = [model_tags(card) | masked, {"MODEL": "bicubic"} | masked]
+    picked: slice | list[int] = (
+        slice(None) if names == card.bands else [card.bands.index(name) for name in names]
+    )
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
                 _writer(
-                    target,
-                    network,
-                    card if network is models[0] else None,
-                    scene=scene,
-                    region=region,
-                    dtype=dtype,
-                    threads=threads,
+                    target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads
                 )
             )
-            for target, network in zip(targets, models, strict=True)
+            for target, said in zip(targets.rasters, tags, strict=False)
         ]
-        _stream(scene, region, list(zip(models, writers, strict=True)), size=size, progress=progress)
+        outputs = [_Selected(writer, picked) for writer in writers]
+        _stream(scene, region, list(zip(models, outputs, strict=True)), size=size, progress=progress)
         for writer in writers:
             writer.finish()
         for writer in writers:
             writer.publish()
-    return targets[0]
+    if targets.item:
+        item = build_item(targets.raster, targets.item.parent, scene=scene, card=card)
+        write_text(targets.item, json.dumps(item, indent=2) + "\n")
+    for raster, style in zip(targets.rasters, targets.styles, strict=False):
+        write_text(style, build_style(raster))
+    return targets.raster
 
 
-def output_bytes(width: int, height: int, *, scale: int = 2, bands: int = 10, dtype: str = "int16") -> int:
-    """Uncompressed size of the result for a window of ``width x height`` 10 m pixels, without overviews."""
-    return width * height * scale**2 * bands * np.dtype(dtype).itemsize
+def _chosen(bands: Sequence[str] | None, card: ModelCard) -> tuple[str, ...]:
+    """Bands to write."""
+    names = card.bands if bands is None else tuple(bands)
+    if not names or len({*names}) < len(names) or {*names} - {*card.bands}:
+        raise SuperresError(
+            f"Got bands {', '.join(names) or 'none'}; expected some of {', '.join(card.bands)}, each once."
+        )
+    return names
 
 
-# ---- where from, where to
-
-
-def _targets(
-    destination: Path, scene: Scene, card: ModelCard, *, overwrite: bool, compare: str | None
-) -> list[Path]:
-    """Paths to write; checked before any work."""
-    if destination.is_dir():
-        destination = destination / f"{scene.name}_SR{PIXEL / card.scale:g}M_{card.name}.tif"
-    if destination.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{destination} has no name for a GeoTIFF; expected one that ends in .tif.")
-    if not destination.parent.is_dir():
-        raise OutputError(f"The folder {destination.parent} does not exist; make it first.")
-    targets = [destination]
-    if compare:
-        targets.append(destination.with_name(f"{destination.stem}_{compare}{destination.suffix}"))
-    for target in targets:
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; expected the name of a file.")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
-        # what is in a zip or at an address is no file by that name
-        sources = [Path(path) for path in {scene.path, *(file.path for file in scene.files)}]
-        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
-            raise OutputError(f"{target} is what would be read; choose another name for the result.")
-        if target.exists() and not overwrite:
-            raise OutputError(
-                f"{target} exists; remove it, choose another name, or allow overwriting (--overwrite)."
-            )
-    return targets
+# ---- what is written
 
 
 def _writer(
     target: Path,
-    model: Model,
-    card: ModelCard | None,
+    names: tuple[str, ...],
+    scale: int,
+    tags: Mapping[str, str],
     *,
     scene: Scene,
     region: Window,
@@ -180,21 +184,32 @@ def _writer(
     threads: int | None,
 ) -> CogWriter:
     col, row, width, height = region
-    scale, pixel = model.scale, PIXEL / model.scale
+    pixel = PIXEL / scale
     west, north = scene.transform.c, scene.transform.f
-    tags = {"TIFFTAG_SOFTWARE": SOFTWARE, "PROCESSING_SOFTWARE": SOFTWARE, "SOURCE": scene.name}
-    tags |= model_tags(card) if card else {"MODEL": model.name}
+    software = {"TIFFTAG_SOFTWARE": SOFTWARE, "PROCESSING_SOFTWARE": SOFTWARE, "SOURCE": scene.name}
     return CogWriter(
         target,
-        bands=model.bands,
+        bands=names,
         encoding=ENCODINGS[dtype],
         crs=scene.crs,
         transform=Affine(pixel, 0, west + PIXEL * col, 0, -pixel, north - PIXEL * row),
         width=scale * width,
         height=scale * height,
-        tags=tags,
+        tags=software | dict(tags),
         threads=threads,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """A file that takes some of a model's bands."""
+
+    writer: CogWriter
+    indices: slice | list[int]
+
+    def write(self, dn: NDArray[np.float32], col: int, row: int) -> None:
+        """Write the model's ``(bands, y, x)``: see :meth:`CogWriter.write`."""
+        self.writer.write(dn[self.indices], col, row)
 
 
 # ---- the pixels
@@ -246,7 +261,7 @@ def _chunks(scene: Scene, region: Window, *, size: int, overlap: int) -> Generat
 def _stream(
     scene: Scene,
     region: Window,
-    outputs: list[tuple[Model, CogWriter]],
+    outputs: list[tuple[Model, _Selected]],
     *,
     size: int,
     progress: Callable[[int, int], object] | None,

@@ -1,0 +1,86 @@
+"""Files that a result consists of: their names, and whether they may be written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import OutputError
+from .udf import PIXEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .card import ModelCard
+    from .grid import Scene
+
+SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Paths of a result."""
+
+    raster: Path
+    compare: str | None = None
+    """With what: a second raster, ``<stem>_<compare>.tif``."""
+    sidecars: bool = False
+    """Whether there is a STAC item beside the raster, and a style beside each of them."""
+
+    @property
+    def rasters(self) -> list[Path]:
+        """The result, and what it is compared with."""
+        if not self.compare:
+            return [self.raster]
+        name = f"{self.raster.stem}_{self.compare}{self.raster.suffix}"
+        return [self.raster, self.raster.with_name(name)]
+
+    @property
+    def item(self) -> Path | None:
+        """STAC item of the result."""
+        return self.raster.with_suffix(".json") if self.sidecars else None
+
+    @property
+    def styles(self) -> list[Path]:
+        """QGIS styles, one per raster."""
+        return [raster.with_suffix(".qml") for raster in self.rasters] if self.sidecars else []
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [*self.rasters, *([self.item] if self.item else []), *self.styles]
+
+    def check(self, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+        """Refuse what could not be written, before any work.
+
+        Args:
+            inputs: Paths of what is read, which are never overwritten.
+            overwrite: Whether existing files may be replaced.
+
+        Raises:
+            OutputError: If a file is there, or can't be.
+        """
+        if self.raster.suffix.lower() not in SUFFIXES:
+            raise OutputError(f"{self.raster} has no name for a GeoTIFF; expected one that ends in .tif.")
+        if not self.raster.parent.is_dir():
+            raise OutputError(f"The folder {self.raster.parent} does not exist; make it first.")
+        # what is in a zip or at an address is no file by that name
+        read = [path for path in map(Path, inputs) if path.exists()]
+        for target in self.files:
+            if target.is_dir():
+                raise OutputError(f"{target} is a folder; expected the name of a file.")
+            if not os.access(target.parent, os.W_OK | os.X_OK):
+                raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
+            if target.exists() and any(target.samefile(path) for path in read):
+                raise OutputError(f"{target} is what would be read; choose another name for the result.")
+            if target.exists() and not overwrite:
+                raise OutputError(
+                    f"{target} exists; remove it, choose another name, or allow overwriting (--overwrite)."
+                )
+
+
+def result_path(folder: Path, scene: Scene, card: ModelCard) -> Path:
+    """What a result is called in a folder: ``<scene>_SR5M_<model>.tif``, 5 for the pixels' size."""
+    return folder / f"{scene.name}_SR{PIXEL / card.scale:g}M_{card.name}.tif"
