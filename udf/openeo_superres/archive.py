@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from .errors import SceneError
@@ -16,8 +17,6 @@ LARGEST = 64 << 20
 """Bytes of the largest metadata file that is read; real ones have 2 MiB at most."""
 MOST_COMPRESSED = 100
 """Times that a zip may make a file larger than ``LARGEST`` smaller: images are compressed already."""
-CHUNK = 1 << 20
-"""Bytes that are read at once."""
 
 Member = Path | zipfile.Path
 """A file or folder on disk, or in a zip."""
@@ -68,17 +67,17 @@ def file_size(file: Member) -> int:
     return entry.file_size
 
 
-def read_chunks(file: Member) -> Iterator[bytes]:
-    """The content of a file, piece by piece.
+@contextmanager
+def unpacked(file: Member) -> Iterator[IO[bytes]]:
+    """Open a file to read its bytes, and seek.
 
     Raises:
-        SceneError: If it is missing, damaged, or a zip bomb.
+        SceneError: If it is missing, damaged, or a zip bomb; also while it is read.
     """
     file_size(file)
     try:
         with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                yield chunk
+            yield stream
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         # an encrypted member of a zip is a RuntimeError
         reason = getattr(error, "strerror", None) or error
@@ -95,14 +94,11 @@ def read_bytes(file: Member) -> bytes:
     Raises:
         SceneError: If it is missing, damaged or far too large.
     """
-    content = bytearray()
-    for chunk in read_chunks(file):
-        content += chunk
-        if len(content) > LARGEST:
-            raise SceneError(
-                f"{file} has more than {LARGEST >> 20} MiB; expected a metadata file of a product."
-            )
-    return bytes(content)
+    with unpacked(file) as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise SceneError(f"{file} has more than {LARGEST >> 20} MiB; expected a metadata file of a product.")
+    return content
 
 
 class _Plain(ET.TreeBuilder):

@@ -13,6 +13,7 @@ from .errors import SceneError
 from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
 from .netcdf import read_netcdf
+from .safe import read_safe
 from .sensor import BAND_NAMES
 from .theia import read_theia
 from .udf import SuperresError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RECOGNISERS", "Scene", "Window", "open_scene", "open_scenes"]
 
 RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
+    read_safe,
     read_netcdf,
     read_theia,
     read_stack,
@@ -33,7 +35,10 @@ RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
 
 
 def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[Scene]:
-    """Recognise scenes: a NetCDF, a GeoTIFF with named bands, a pair of GeoTIFFs, or a folder of band files.
+    """Recognise scenes: a product of ESA or Theia, a NetCDF, a GeoTIFF, a pair of them, or a folder of bands.
+
+    A product is L1C or L2A of ESA (SAFE) or L2A or L3A of Theia, as a folder or a zip; its metadata say what
+    its numbers mean. For SAFE also what holds one, its XML or manifest, or one of its granules will do.
 
     Band names come from the band descriptions, or, in a folder with one file per band, from the file names.
     A pair is given as the path of either file, their names differing by ``10m`` and ``20m`` alone, or of a
@@ -64,8 +69,8 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise SceneError(
-        f"{path} is no scene that can be read. Expected a NetCDF cube, a GeoTIFF whose band descriptions are "
-        f"{', '.join(bands)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
+        f"{path} is no scene that can be read. Expected a product of ESA (a folder *.SAFE or a zip of it) or "
+        f"of Theia, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
         "file per band (*_B02.tif and so on)."
     )
 
