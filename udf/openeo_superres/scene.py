@@ -70,8 +70,8 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise SceneError(
         f"{path} is no scene that can be read. Expected a product of ESA (a folder *.SAFE or a zip of it) or "
-        f"of Theia, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, two such GeoTIFFs named alike but for 10m and 20m, or a folder with one "
-        "file per band (*_B02.tif and so on)."
+        f"of Theia, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, two such "
+        "GeoTIFFs named alike but for 10m and 20m, or a folder with one file per band (*_B02.tif and so on)."
     )
 
 
