@@ -5,6 +5,7 @@ ValueError
     UnknownModelError   no shipped model has this name, no card is at this path
     ModelError          a model file disagrees with its card
     SceneError          a source can't be read as a Sentinel-2 scene
+      UnknownSceneError   nothing that is known as a scene is there
     OutputError         a result can't be written where it was asked
     ProcessError        a process graph that no back-end could run as it was meant
 """
@@ -24,6 +25,10 @@ class SceneError(SuperresError):
     """A source can't be read as a Sentinel-2 scene."""
 
 
+class UnknownSceneError(SceneError):
+    """Nothing that is known as a scene is there."""
+
+
 class OutputError(SuperresError):
     """A result can't be written where it was asked."""
 
@@ -32,4 +37,12 @@ class ProcessError(SuperresError):
     """A process graph that no back-end could run as it was meant."""
 
 
-__all__ = ["ModelError", "OutputError", "ProcessError", "SceneError", "SuperresError", "UnknownModelError"]
+__all__ = [
+    "ModelError",
+    "OutputError",
+    "ProcessError",
+    "SceneError",
+    "SuperresError",
+    "UnknownModelError",
+    "UnknownSceneError",
+]

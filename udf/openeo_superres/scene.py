@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import SceneError
+from .errors import SceneError, UnknownSceneError
 from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
 from .netcdf import read_netcdf
@@ -68,7 +68,7 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
         raise
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
-    raise SceneError(
+    raise UnknownSceneError(
         f"{path} is no scene that can be read. Expected a product of ESA (a folder *.SAFE or a zip of it) or "
         f"of Theia, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, two such "
         "GeoTIFFs named alike but for 10m and 20m, or a folder with one file per band (*_B02.tif and so on)."
