@@ -307,7 +307,7 @@ def _edge(path: str, axis: str, variable: Variable | None, size: int) -> tuple[f
     centres = variable.whole().astype(np.float64)
     step = (centres[-1] - centres[0]) / (size - 1) if size > 1 else (PIXEL if axis == "x" else -PIXEL)
     # single precision keeps metres alone: a step that no pixel's centre contradicts is a whole one
-    if size > 1 and step and abs(round(step) - step) * (size - 1) <= 1:
+    if abs(step) >= 1 and abs(round(step) - step) * (size - 1) <= 1:
         step = round(step)
     even = centres[0] + step * np.arange(size)
     if not np.isfinite(step) or not step or not np.abs(centres - even).max() <= abs(step) / 10:
