@@ -28,10 +28,9 @@ DARK, DARK_SHARE = 900, 1e-3
 """Raised numbers hardly fall below the first; not raised, more than this share of the valid ones do."""
 BRIGHT, PERCENTILE = 1000, 1
 """Numbers that aren't raised have this percentile below the first."""
-SMALLEST = 128
-"""Pixels along an edge that are kept of a part where overviews or resolutions allow coarser ones."""
-WINDOWS = 3
-"""Per axis, of one block of the file each."""
+SMALLEST = 256
+"""Pixels along an edge of a part that are kept at least: much coarser resolutions of JPEG 2000 undershoot
+beside bright pixels."""
 LARGEST_BLOCK = 1024
 
 
@@ -84,9 +83,9 @@ def _samples(dataset: DatasetReader, index: int) -> Iterator[NDArray[np.generic]
         windows = {((0, dataset.height), (0, dataset.width))}
     else:
         # a JPEG 2000 file has all resolutions of a block in one place: few blocks are faster than all
-        blocks = (min(edge, LARGEST_BLOCK) for edge in dataset.block_shapes[index])
+        blocks = (min(max(edge, SMALLEST), LARGEST_BLOCK) for edge in dataset.block_shapes[index])
         rows, cols = (_spread(*edges) for edges in zip(shape, blocks, strict=True))
-        windows = {*product(rows, cols)}
+        windows = {*product(rows[::2], cols[::2]), *product(rows[1:2], cols[1:2])}
     for (top, bottom), (left, right) in sorted(windows):
         height, width = bottom - top, right - left
         factor = max(factor for factor in factors if factor == 1 or min(height, width) >= factor * SMALLEST)
@@ -95,10 +94,9 @@ def _samples(dataset: DatasetReader, index: int) -> Iterator[NDArray[np.generic]
 
 
 def _spread(size: int, block: int) -> list[tuple[int, int]]:
-    """Start and stop of up to ``WINDOWS`` blocks of an axis, evenly spread."""
+    """Start and stop of the first, middle and last block of an axis, as far as there are."""
     last = (size - 1) // block
-    chosen = {int(start) for start in np.linspace(0, last, min(WINDOWS, last + 1))}
-    return [(start * block, min((start + 1) * block, size)) for start in sorted(chosen)]
+    return [(i * block, min((i + 1) * block, size)) for i in sorted({0, last // 2, last})]
 
 
 def _inner(raw: NDArray[np.generic], file: BandFile) -> NDArray[np.float64]:
