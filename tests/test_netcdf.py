@@ -26,7 +26,7 @@ WKT = rasterio.crs.CRS.from_epsg(32618).to_wkt()
 
 @pytest.fixture(scope="module")
 def small(cube):
-    """A part of the scene, (bands, y, x), whose 20 m cells start at row 1, column 1: float32 DN with holes."""
+    """A part of the scene, (bands, y, x): float32 DN with holes, 20 m cells start at row 1, column 1."""
     part = cube[:, 101 : 101 + HEIGHT, 201 : 201 + WIDTH].copy()
     part.data[0, 3, 4] = part.data[:, 20:23, 30:33] = np.nan
     return part
