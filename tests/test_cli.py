@@ -338,7 +338,8 @@ def test_run_into_a_folder_with_comparison(tmp_path):
     result = call("run", SAMPLE, tmp_path, *PART, "--compare", "bicubic", "--dtype", "float32")
     assert result.exit_code == 0, result.output
     name = f"data_SR5M_{MODEL}"
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.tif", f"{name}_bicubic.tif"}
+    beside = {f"{name}.json", f"{name}.qml", f"{name}_bicubic.qml"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.tif", f"{name}_bicubic.tif", *beside}
     assert read(tmp_path / f"{name}.tif")[0].dtype == np.float32
 
 

@@ -77,7 +77,8 @@ class Targets:
                 raise OutputError(f"{target} is what would be read; choose another name for the result.")
             if target.exists() and not overwrite:
                 raise OutputError(
-                    f"{target} exists; remove it, choose another name, or allow overwriting (--overwrite)."
+                    f"{target} exists; remove it, choose another name, allow overwriting (--overwrite), "
+                    "or leave out what is complete (--skip-existing)."
                 )
 
 

@@ -1,0 +1,40 @@
+"""What commands say, and where: results on stdout, progress and complaints on stderr."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.table import Table
+
+
+def complain(kind: str, message: object) -> None:
+    """Say in one line on stderr what went wrong."""
+    text = message
+    if isinstance(message, MemoryError):
+        text = "Memory is short: give --window a part of the scene, or use fewer --threads."
+    click.echo(f"{kind}: {' '.join(str(text).split())}", err=True)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show(table: Table) -> None:
+    """Print a table."""
+    console = Console()
+    # a file or a pipe has no width to keep to
+    (console if console.is_terminal else Console(width=200)).print(table)
