@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from rasterio.io import MemoryFile
-from rasterio.transform import from_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def write_image(
         "count": 1,
         "dtype": numbers.dtype,
         "crs": f"EPSG:{epsg}",
-        "transform": from_origin(*corner, resolution, resolution),
+        "transform": Affine(resolution, 0, corner[0], 0, -resolution, corner[1]),
     }
     if path.suffix == ".tif":
         with rasterio.open(path, "w", driver="GTiff", **profile) as target:
