@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from theia_files import NAMES, SIZE, theia_bands, theia_image, theia_masks, write_theia
+from theia_files import NAMES, SAMPLE, SIZE, theia_bands, theia_image, theia_masks, write_theia
 
 from openeo_superres.cli import main
 from openeo_superres.errors import SceneError
@@ -169,3 +169,10 @@ def test_the_command_line_says_what_it_is(products, zipped):
     assert result.exit_code == 0, result.output
     assert "Theia" in result.output
     assert "L3A" in result.output
+
+
+def test_a_product_beside_other_files_does_not_stand_for_their_folder(tmp_path):
+    for name in ("virginia_10m.tif", "virginia_20m.tif"):
+        shutil.copy(SAMPLE / name, tmp_path)
+    write_theia(tmp_path)
+    assert open_scene(tmp_path).kind == "pair"

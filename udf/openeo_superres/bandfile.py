@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 """First bytes of a JPEG 2000 file, and of a bare codestream."""
+OVER_NETWORK = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
+"""For GDAL: a server may be busy or silent, but not for ever; nothing but the named file is asked for."""
 PIXEL = 10
 """Size in metres of a scene's pixels."""
 
@@ -123,9 +131,10 @@ def band_name(text: str | None) -> str | None:
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """What GDAL has to say about a file while it is read becomes an error that names it."""
+    network = OVER_NETWORK if path.startswith(("/vsicurl/", "/vsis3/")) else {}
     try:
         # with threads, GDAL reads a truncated JPEG 2000 file without raising: pixels would be silently wrong
-        with rasterio.Env(GDAL_NUM_THREADS="1"):  # type: ignore[no-untyped-call]
+        with rasterio.Env(GDAL_NUM_THREADS="1", **network):  # type: ignore[no-untyped-call]
             yield
     except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
         raise SceneError(

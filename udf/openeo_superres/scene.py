@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .asset import REMOTE
 from .errors import SceneError, UnknownSceneError
 from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
 from .netcdf import read_netcdf
 from .safe import read_safe
 from .sensor import BAND_NAMES
+from .stac import read_stac
 from .theia import read_theia
 from .udf import SuperresError
 
@@ -27,6 +29,7 @@ RECOGNISERS: tuple[Callable[[Path, Sequence[str]], list[Scene]], ...] = (
     read_safe,
     read_netcdf,
     read_theia,
+    read_stac,
     read_stack,
     read_pair,
     read_band_folder,
@@ -38,7 +41,8 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     """Recognise scenes: a product of ESA or Theia, a NetCDF, a GeoTIFF, a pair of them, or a folder of bands.
 
     A product is L1C or L2A of ESA (SAFE) or L2A or L3A of Theia, as a folder or a zip; its metadata say what
-    its numbers mean. For SAFE also what holds one, its XML or manifest, or one of its granules will do.
+    its numbers mean. For SAFE also what holds one, its XML or manifest, or one of its granules will do. So
+    does the JSON, or its http(s) address, of a STAC item of L1C or L2A, whose files may be anywhere.
 
     Band names come from the band descriptions, or, in a folder with one file per band, from the file names.
     A pair is given as the path of either file, their names differing by ``10m`` and ``20m`` alone, or of a
@@ -48,7 +52,7 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     :func:`openeo_superres.netcdf.read_netcdf`.
 
     Args:
-        source: Path of a file or a folder.
+        source: Path of a file or a folder, or the address of a STAC item.
         bands: Those that are needed; the scenes have no others.
 
     Returns:
@@ -57,6 +61,8 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     Raises:
         SceneError: If it is no such thing, lacks a band, or its bands don't lie on one grid.
     """
+    if str(source).startswith(REMOTE):
+        return read_stac(str(source), bands)
     path = Path(source)
     try:
         path = path.absolute()
@@ -70,8 +76,8 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
         raise SceneError(f"{path} can't be opened: {getattr(error, 'strerror', None) or error}.") from error
     raise UnknownSceneError(
         f"{path} is no scene that can be read. Expected a product of ESA (a folder *.SAFE or a zip of it) or "
-        f"of Theia, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, two such "
-        "GeoTIFFs named alike but for 10m and 20m, or a folder with one file per band (*_B02.tif and so on)."
+        f"of Theia, a STAC item, a NetCDF cube, a GeoTIFF whose band descriptions are {', '.join(bands)}, "
+        "two such GeoTIFFs named alike but for 10m and 20m, or a folder with one file per band (*_B02.tif)."
     )
 
 
