@@ -66,8 +66,12 @@ def in_child(script: str, task: dict[str, Any]) -> Any:
 
 
 def command() -> str:
-    """What this script was called with."""
-    return shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+    """What this script was called with, but for where the figures go."""
+    arguments = sys.argv[1:]
+    if "--json" in arguments:
+        place = arguments.index("--json")
+        del arguments[place : place + 2]
+    return shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *arguments])
 
 
 def save(path: Path, *, settings: dict[str, Any], **figures: Any) -> None:

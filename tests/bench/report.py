@@ -50,7 +50,9 @@ def tables() -> dict[str, str]:
         for name in ("engine", "options", "product")
     )
     full = [row for row in products if row["size"] == run_product.FULL and not row["window"]]
-    commands = "\n".join(dict.fromkeys(f"- {origin(row['machine'], row['command'])}" for row in products))
+    # the last run by each command speaks for the others
+    last = {(row["command"], row["processor"]): row["machine"] for row in products}
+    commands = "\n".join(f"- {origin(facts, command)}" for (command, _), facts in last.items())
     stages = [
         f"{row['level']}, `{row['model']}`, {row['cores']} core{'s' if row['cores'] > 1 else ''}:\n\n"
         + markdown(run_product.stage_table(row))
