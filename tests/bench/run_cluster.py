@@ -1,4 +1,4 @@
-"""Time ``superresolve_local`` on a cluster of this machine: workers of one thread against threads of one process.
+"""Time ``superresolve_local`` on a cluster on this machine: workers of one thread, threads of one process.
 
     python tests/bench/run_cluster.py --size 2048 --model edsr_4x32
     python tests/bench/run_cluster.py --workers 1 2 4 --repeat 5 --json figures.json
