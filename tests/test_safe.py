@@ -738,7 +738,7 @@ def test_real_metadata_agree_with_those_of_stactools(superres_data, name):
         assert facts["offset"] == pytest.approx(metadata.offsets[band.name] / metadata.quantification)
 
 
-@pytest.mark.filterwarnings("ignore:Use `@` matmul")
+@pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", [name for name in REAL if REAL[name][0] == "SAFE"])
 def test_stactools_reads_the_same_from_real_metadata(superres_data, name):
