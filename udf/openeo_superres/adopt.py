@@ -75,6 +75,16 @@ class Adopted:
     """The margin of its description, in 10 m pixels."""
 
 
+class _NoAliases(yaml.SafeLoader):  # type: ignore[misc]
+    """Of aliases, a few lines can make a document that fits no memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse an alias; else as it is."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases (*name), which no description needs")
+        return super().compose_node(parent, index)
+
+
 def read_description(path: Path) -> Description:
     """Read the YAML file of a public model.
 
@@ -82,7 +92,7 @@ def read_description(path: Path) -> Description:
         ModelError: If it can't be read, lacks a key, or has a value that can't be used.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _NoAliases)  # noqa: S506  (a SafeLoader)
         # YAML has dates and bytes, and lists that hold themselves; the card is JSON
         facts = json.loads(json.dumps(loaded, default=str, skipkeys=True), parse_constant=str)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:

@@ -11,9 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .errors import ModelError, UnknownModelError
 from .sensor import REFLECTANCE_SCALE, bands_named
-from .udf import PIXEL, Model, coarse_indices, load_model
+from .udf import ALIGNMENT, FILL_RADIUS, PIXEL, Model, coarse_indices, load_model
 
 Kind = TypeVar("Kind")
 
@@ -80,7 +82,32 @@ class ModelCard:
             ours, theirs = getattr(self, fact), getattr(model, fact)
             if ours != theirs:
                 raise ModelError(f"The card of {self.name} says {fact} {ours}, its weights say {theirs}.")
+        if self.path.parent != _folder() and self.sha256 not in _PROBED:
+            _probe(model)
+            _PROBED.add(self.sha256)
         return model
+
+
+_PROBED: set[str] = set()
+"""Hashes of models that users brought and that were tried."""
+
+
+def _probe(model: Model) -> None:
+    """Try a model on the smallest image that it may be given.
+
+    Raises:
+        ModelError: If what it gives has another shape than it says, or is no number.
+    """
+    edge = 2 * (model.margin - FILL_RADIUS - ALIGNMENT) + 2
+    cells = np.random.default_rng(0).uniform(1, 6000, (1, len(model.bands), edge // 2, edge // 2))
+    result = model.run(cells.astype(np.float32).repeat(2, axis=2).repeat(2, axis=3))
+    expected = (1, len(model.bands), model.scale * edge, model.scale * edge)
+    if result.shape != expected or result.dtype != np.float32 or not np.isfinite(result).all():
+        raise ModelError(
+            f"Model {model.name} was tried and gave {result.dtype} numbers of shape {result.shape}, "
+            f"{np.count_nonzero(~np.isfinite(result))} of them not finite; expected finite numbers, float32, "
+            f"of shape {expected}."
+        )
 
 
 def _folder() -> Path:

@@ -20,7 +20,10 @@ def complain(kind: str, message: object) -> None:
     text = message
     if isinstance(message, MemoryError):
         text = "Memory is short: give --window a part of the scene, or use fewer --threads."
-    click.echo(f"{kind}: {' '.join(str(text).split())}", err=True)
+    line = " ".join(str(text).split())
+    # a name may hold what a terminal takes for commands
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    click.echo(f"{kind}: {shown}", err=True)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ def read_network(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(content)
         _check_complete(model)
+        _check_sizes(model)
         onnx.checker.check_model(model, full_check=True)
         if model.functions:
             model = inliner.inline_local_functions(model)
@@ -88,6 +89,16 @@ def _check_complete(model: onnx.ModelProto) -> None:
     tensors += [attribute.t for node in model.graph.node for attribute in node.attribute]
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
         raise ModelError("Its weights lie in other files (external data); export them into one file.")
+
+
+def _check_sizes(model: onnx.ModelProto) -> None:
+    """Refuse negative sizes, at which ONNX's checker ends the process."""
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info)
+    sizes = [dim.dim_value for value in values for dim in value.type.tensor_type.shape.dim]
+    sizes += [size for tensor in graph.initializer for size in tensor.dims]
+    if min(sizes, default=0) < 0:
+        raise ModelError(f"It declares a negative size ({min(sizes)}).")
 
 
 def _replace(field: Any, values: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ numbers mean, and hands them to :func:`openeo_superres.grid.assemble`.
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,10 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     path = Path(source)
     try:
         path = path.absolute()
-        path.stat()
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            # reading a pipe may never end
+            raise SceneError(f"{path} is neither a file nor a folder; expected one of them.")
         for recognise in RECOGNISERS:
             if scenes := recognise(path, bands):
                 return scenes
