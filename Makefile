@@ -106,5 +106,5 @@ apex: $(SETUP)
 
 # Speed of the engine and of onnxruntime's options in a few minutes; docs/speed.md says how to measure more.
 bench: $(SETUP)
-	$(BIN)/python tests/bench/run_engine.py --cores 1 --repeat 3 --patience 1
+	$(BIN)/python tests/bench/run_engine.py --cores 1 --repeat 3 --patience 5
 	$(BIN)/python tests/bench/run_options.py --repeat 3
