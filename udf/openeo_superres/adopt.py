@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEYS = ("model", "bands", "margin", "factor")
+LARGEST = 1 << 20
+"""Bytes of a description; real ones have some hundreds."""
 UNKNOWN_LICENCE = "unknown: see its source"
 TOLERANCE = 0.1
 """What rounding may change in a pixel, in DN, when it is computed in another way."""
@@ -85,6 +87,13 @@ class _NoAliases(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
 
+def _text(path: Path) -> str:
+    """What a description says; reading a pipe may never end."""
+    if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+        raise OSError(f"expected a file of at most {LARGEST >> 20} MiB")
+    return path.read_text(encoding="utf-8")
+
+
 def read_description(path: Path) -> Description:
     """Read the YAML file of a public model.
 
@@ -92,7 +101,7 @@ def read_description(path: Path) -> Description:
         ModelError: If it can't be read, lacks a key, or has a value that can't be used.
     """
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), _NoAliases)  # noqa: S506  (a SafeLoader)
+        loaded = yaml.load(_text(path), _NoAliases)  # noqa: S506  (a SafeLoader)
         # YAML has dates and bytes, and lists that hold themselves; the card is JSON
         facts = json.loads(json.dumps(loaded, default=str, skipkeys=True), parse_constant=str)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:

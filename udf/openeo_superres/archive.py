@@ -17,6 +17,8 @@ LARGEST = 64 << 20
 """Bytes of the largest metadata file that is read; real ones have 2 MiB at most."""
 MOST_COMPRESSED = 100
 """Times that a zip may make a file larger than ``LARGEST`` smaller: images are compressed already."""
+MOST_MEMBERS = 10_000
+"""Of a zip; real products have some hundreds."""
 
 Member = Path | zipfile.Path
 """A file or folder on disk, or in a zip."""
@@ -33,9 +35,12 @@ def product_root(path: Path) -> Member | None:
     if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
         return None
     try:
-        return zipfile.Path(path)
+        top = zipfile.Path(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise SceneError(f"{path} is no complete zip ({error}); download it again.") from error
+    if len(top.root.filelist) > MOST_MEMBERS:
+        raise SceneError(f"{path} has more than {MOST_MEMBERS} members; no product does.")
+    return top
 
 
 def children(folder: Member) -> Iterator[Member]:

@@ -22,6 +22,10 @@ Kind = TypeVar("Kind")
 DEFAULT_MODEL = "edsr_4x32"
 SHA256_MULTIHASH = "1220"
 """Prefix of a SHA-256 in the STAC file extension's ``file:checksum``."""
+LARGEST = 2 << 30
+"""Bytes of an ONNX file; protobuf reads no more."""
+LARGEST_CARD = 16 << 20
+"""Bytes of a card; real ones have some KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,12 @@ class ModelCard:
             ModelError: If the file can't be read.
         """
         try:
+            # neither a pipe, which may never end, nor what fits no memory
+            if not self.path.is_file() or self.path.stat().st_size > LARGEST:
+                raise ModelError(
+                    f"The weights of model {self.name} can't be read: expected a file of at most 2 GiB at "
+                    f"{self.path}."
+                )
             return self.path.read_bytes()
         except OSError as error:
             raise ModelError(f"The weights of model {self.name} can't be read: {error}") from error
@@ -141,6 +151,8 @@ def load_card(name_or_path: str | Path | ModelCard) -> ModelCard:
             "or the path of a card (.json) with its .onnx beside it."
         )
     stat = path.stat()
+    if stat.st_size > LARGEST_CARD:
+        raise ModelError(f"{path} is no model card: it has more than {LARGEST_CARD >> 20} MiB.")
     return _parse(path, (stat.st_mtime_ns, stat.st_size))
 
 

@@ -105,7 +105,7 @@ def _in_crs_of(scene: Scene, bbox: Box, crs: str | CRS | None) -> Box:
         bounds: Box = transform_bounds(  # type: ignore[no-untyped-call]
             CRS.from_user_input(crs), scene.crs, *bbox
         )
-    except (CRSError, CPLE_BaseError) as error:
+    except (ValueError, CPLE_BaseError) as error:  # CRSError is a ValueError, and not the only one
         raise SceneError(f"The bounding box can't be brought from {crs} to {scene.crs}: {error}.") from error
     if not all(map(math.isfinite, bounds)):
         raise SceneError(f"The bounding box {bbox} in {crs} is outside of where {scene.crs} can be used.")
