@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", nargs=-1)
 @click.argument("output", type=click.Path(path_type=Path))
 @MODEL
 @DATE
@@ -81,6 +81,8 @@ def run(sources: tuple[str, ...], output: Path, *, as_json: bool, **options: Any
     OUTPUT is a .tif for one result, or a folder for any number of them, named <source>_SR5M_<model>.tif. A
     SOURCE that fails does not stop the others; the exit status is then 2.
     """
+    if not sources:
+        raise click.UsageError(f"Got {output} alone; expected SOURCE, one or several, and OUTPUT.")
     if options["overwrite"] and options["skip_existing"]:
         raise click.UsageError("Got --overwrite and --skip-existing; expected one of them.")
     card = load_card(options.pop("model"))
