@@ -85,7 +85,15 @@ def write(path, pixels, *, raised=0, tags=(1.0, 0.0), size=None):
     return path
 
 
-def write_item(folder, assets, *, name="S2A_33TWM_20230818_0_L2A", version="1.0.0", **properties):
+def write_item(
+    folder,
+    assets,
+    *,
+    name="S2A_33TWM_20230818_0_L2A",
+    version="1.0.0",
+    collection="sentinel-2-l2a",
+    **properties,
+):
     """An item, whose properties are given with "__" for ":"; a value None leaves one out."""
     known = {"datetime": DATE, "platform": "sentinel-2a", "constellation": "sentinel-2"}
     known |= {key.replace("__", ":"): value for key, value in properties.items()}
@@ -93,7 +101,7 @@ def write_item(folder, assets, *, name="S2A_33TWM_20230818_0_L2A", version="1.0.
         "type": "Feature",
         "stac_version": version,
         "id": name,
-        "collection": "sentinel-2-l2a",
+        "collection": collection,
         "geometry": None,
         "links": [],
         "properties": {key: value for key, value in known.items() if value is not None},
@@ -417,6 +425,34 @@ def test_the_baseline_is_found_wherever_it_is_said(tmp_path, dn, properties, bas
     assert open_scene(path, PAIR).baseline == baseline
 
 
+@pytest.mark.parametrize(
+    ("properties", "level"),
+    [
+        ({"s2__product_type": "S2MSI1C"}, "L1C"),
+        ({"product__type": "S2MSI2A", "processing__level": "L2"}, "L2A"),
+        ({"processing__level": "L1C"}, "L1C"),
+        ({"name": "S2A_33TWM_20230818_0_L1C", "collection": "sentinel-2"}, "L1C"),
+        ({"name": "S2A_33TWM_20230818_0", "collection": "sentinel-2-c1-l2a"}, "L2A"),
+        ({"name": "S2A_33TWM_20230818_0", "collection": None}, None),
+    ],
+)
+def test_the_level_is_found_wherever_it_is_said(tmp_path, dn, properties, level):
+    assert open_scene(offset_item(tmp_path, dn, True, None, raised=0, **properties), PAIR).level == level
+
+
+@pytest.mark.parametrize(
+    ("said", "date"),
+    [
+        ({"datetime": "2023-08-18T00:07:54.167+02:00"}, "2023-08-17T22:07:54"),
+        ({"datetime": None, "start_datetime": "2023-08-18T10:00:31Z"}, "2023-08-18T10:00:31"),
+        ({"datetime": "yesterday"}, None),
+        ({"datetime": None}, None),
+    ],
+)
+def test_the_date_is_in_utc(tmp_path, dn, said, date):
+    assert open_scene(offset_item(tmp_path, dn, True, None, raised=0, **said), PAIR).date == date
+
+
 # ---- over the network
 
 
@@ -431,6 +467,9 @@ class Files(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append(self.path)
+        if self.path.startswith("/busy") and len(self.asked) == 1:
+            self.send_error(503)
+            return
         path = self.folder / unquote(self.path.partition("?")[0]).lstrip("/")
         if not path.is_file():
             self.send_error(404)
@@ -497,6 +536,30 @@ def test_an_item_at_hand_may_have_remote_files(server, tmp_path, dn):
     asset = {"href": f"{url}/B02.tif", "raster:bands": [{"offset": 0}]}
     scene = open_scene(write_item(tmp_path, {"blue": asset}), ("B02",))
     np.testing.assert_array_equal(scene.read(WHOLE), image(dn, ("B02",)))
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_busy_server_is_asked_again(server, tmp_path, dn):
+    url, folder, asked = server
+    write(folder / "busy.tif", dn["B02"])
+    asset = {"href": f"{url}/busy.tif", "raster:bands": [{"offset": 0}]}
+    scene = open_scene(write_item(tmp_path, {"blue": asset}), ("B02",))
+    assert len(asked) > 1
+    np.testing.assert_array_equal(scene.read(WHOLE), image(dn, ("B02",)))
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_over_the_network_two_bands_are_compared_with_their_offset(server, tmp_path, dn, monkeypatch):
+    url, folder, _ = server
+    assets = cdse(folder, dn)
+    for facts in assets.values():
+        facts["href"] = f"{url}/{facts['href'].rpartition('/')[2]}"
+    path = write_item(tmp_path, assets, version="1.1.0", processing__version="05.09")
+    checked = []
+    monkeypatch.setattr("openeo_superres.stac.check_offset", lambda scene, **_: checked.append(scene.bands))
+    for bands in (PAIR, BAND_NAMES):
+        open_scene(path, bands)
+    assert checked == [PAIR, ("B02", "B12")]
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
@@ -571,8 +634,8 @@ def test_what_is_no_item_is_refused(tmp_path, content, message):
 
 
 def test_items_of_other_missions_are_refused(tmp_path):
-    path = write_item(tmp_path, {}, name="LC08_L2SP", platform="landsat-8", constellation=None)
-    path.write_text(path.read_text().replace("sentinel-2-l2a", "landsat-c2-l2"))
+    said = {"collection": "landsat-c2-l2", "platform": "landsat-8", "constellation": None}
+    path = write_item(tmp_path, {}, name="LC08_L2SP", **said)
     with pytest.raises(SceneError, match="is of landsat-8; expected an item of Sentinel-2"):
         open_scene(path)
 
