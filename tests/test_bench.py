@@ -55,7 +55,7 @@ def images(product: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("level", ["L1C", "L2A"])
 def test_product_holds_the_sample_and_nodata_beyond_the_swath(products, image, level):
-    files = images(products[level])
+    files, shares = images(products[level]), {}
     for index, band in enumerate(BAND_NAMES):
         with rasterio.open(files[band]) as source:
             step = round(source.transform.a / 10)
@@ -65,12 +65,14 @@ def test_product_holds_the_sample_and_nodata_beyond_the_swath(products, image, l
             assert source.tags(ns="IMAGE_STRUCTURE")["COMPRESSION_REVERSIBILITY"] == "LOSSLESS"
         expected = image[index, :SIZE:step, :SIZE:step] + 1000
         beyond = raw == 0
+        shares[band] = beyond.mean()
         assert 0.1 < beyond.mean() < 0.3
         assert np.array_equal(raw[~beyond], expected[~beyond])
         # one edge, from the top right to the bottom
         first = beyond.argmax(axis=1)
         assert (np.diff(first) <= 0).all()
         assert beyond[:, -1].all()
+    assert shares["B02"] + 0.01 < shares["B8A"] < shares["B12"] - 0.01
 
 
 def test_product_is_mirrored_beyond_the_sample(script, image):
