@@ -489,6 +489,13 @@ def test_what_is_wrong_is_said_in_one_line(safe, change, said):
     refused(safe, said)
 
 
+@pytest.mark.parametrize("level", ["L1C", "L2A"])
+@pytest.mark.parametrize("baseline", ["04.00", "05.10", "99.99"])
+def test_an_offset_that_should_be_there_is_missed(tmp_path, level, baseline):
+    path = write_safe(tmp_path, level=level, baseline=baseline, offset=None, raised=1000, size=48)
+    refused(path, f"baseline {baseline} and gives no (RADIO|BOA)_ADD_OFFSET")
+
+
 def test_several_products_are_listed(safe):
     beside_another(safe)
     refused(safe.parent, rf"several products \({safe.name}, other\.SAFE\)")
