@@ -156,7 +156,9 @@ def opened(path: str, driver: str) -> Iterator[DatasetReader]:
         with opened_cube(path) as cube:
             yield cast("DatasetReader", cube)  # read alike
         return
-    with reading(path):
+    with reading(path), warnings.catch_warnings():
+        # of a product its metadata may say where a file lies; a grid checks
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dataset = rasterio.open(path, driver=driver)
     with dataset:
         yield dataset
