@@ -15,8 +15,9 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 from PIL import Image
+from products import write_safe
 
-from openeo_superres import __version__, build_process, list_models, load_card, raster
+from openeo_superres import __version__, build_process, list_models, load_card, stream
 from openeo_superres.cli import main
 from openeo_superres.evaluate import bicubic, consistency
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, upsample_cubic
@@ -146,6 +147,153 @@ def window_of_three_numbers(folder):
     return ("run", SAMPLE, folder / "out.tif", "--window", 1, 2, 3), ["--window"]
 
 
+def box_the_wrong_way_round(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--bbox", 436740, 4163120, 436700, 4163000), ["west < east"]
+
+
+def crs_without_a_box(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--crs", "EPSG:32618"), ["without a bounding box"]
+
+
+def window_and_box(folder):
+    box = ("--bbox", 436740, 4162820, 437140, 4163120)
+    return ("run", SAMPLE, folder / "out.tif", "--window", 0, 0, 9, 9, *box), ["a window and a bounding box"]
+
+
+def area_that_is_not_there(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--area", folder / "none.geojson"), ["none.geojson"]
+
+
+def area_that_is_no_geojson(folder):
+    (folder / "area.shp").write_bytes(b"\0\0\x27\x0a")
+    return ("run", SAMPLE, folder / "out.tif", "--area", folder / "area.shp"), ["area.shp is no GeoJSON"]
+
+
+def area_in_metres(folder):
+    ring = [[436740, 4162820], [437140, 4162820], [437140, 4163120], [436740, 4162820]]
+    (folder / "area.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    return ("run", SAMPLE, folder / "out.tif", "--area", folder / "area.json"), ["area.json", "OGC:CRS84"]
+
+
+def area_elsewhere(folder):
+    ring = [[10, 50], [11, 50], [11, 51], [10, 50]]
+    (folder / "area.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    return ("run", SAMPLE, folder / "out.tif", "--area", folder / "area.json"), ["area.json", "outside"]
+
+
+def area_over_which_the_item_would_be_written(folder):
+    ring = [[-75.716, 37.606], [-75.706, 37.606], [-75.706, 37.612], [-75.716, 37.606]]
+    (folder / "out.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    area = ("--area", folder / "out.json", "--overwrite")
+    return ("run", SAMPLE, folder / "out.tif", *area), ["out.json is what would be read"]
+
+
+def mask_of_a_scene_without(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--mask", "SCL=3,8,9,10"), ["no mask SCL", "its masks: none"]
+
+
+def mask_without_numbers(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--mask", "SCL"), ["'SCL'", "SCL=3,8,9,10"]
+
+
+def mask_by_words(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--mask", "SCL=clouds"), ["SCL=clouds", "SCL=3,8,9,10"]
+
+
+def class_that_is_none(folder):
+    product = write_safe(folder, level="L2A", size=60)
+    return ("run", product, folder / "out.tif", "--mask", "SCL=3,42"), ["0 to 11", "got 42"]
+
+
+def mask_of_another_product(folder):
+    product = write_safe(folder, level="L2A", size=60)
+    return ("run", product, folder / "out.tif", "--mask", "CLM=1"), ["no mask CLM", "its masks: SCL"]
+
+
+def unknown_band(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--bands", "B04,red"), ["'red'", "B04,B08"]
+
+
+def band_at_60_m(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--bands", "B04,B09"), ["B09", "B02, B03, B04"]
+
+
+def band_twice(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--bands", "B04,B4"), ["each once"]
+
+
+def no_band(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--bands", ""), ["--bands"]
+
+
+def output_missing(folder):  # noqa: ARG001
+    return ("run", SAMPLE), ["alone", "SOURCE", "OUTPUT"]
+
+
+def source_and_output_missing(folder):  # noqa: ARG001
+    return ("run",), ["OUTPUT"]
+
+
+def several_into_a_file(folder):
+    return ("run", SAMPLE, SAMPLE, folder / "out.tif"), ["several products", "folder"]
+
+
+def no_date(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--date", "2026-06-01"), ["2026-06-01", "not known"]
+
+
+def inspect_no_date(folder):  # noqa: ARG001
+    return ("inspect", SAMPLE, "--date", "2026-06-01"), ["2026-06-01", "--date"]
+
+
+def overwrite_and_skip(folder):
+    flags = ("--overwrite", "--skip-existing")
+    return ("run", SAMPLE, folder / "out.tif", *flags), ["expected one of them"]
+
+
+def verify_without_a_manifest(folder):
+    return ("run", SAMPLE, folder / "out.tif", "--verify"), ["manifest.safe"]
+
+
+def inspect_verify_without_a_manifest(folder):  # noqa: ARG001
+    return ("inspect", SAMPLE, "--verify"), ["manifest.safe"]
+
+
+def damaged_product(folder):
+    product = write_safe(folder, level="L2A", size=60)
+    band = next(product.rglob("*_B8A_20m.jp2"))
+    band.write_bytes(band.read_bytes()[:-40])
+    return ("inspect", product, "--verify"), ["_B8A_20m.jp2"]
+
+
+def result_as_a_source(folder):
+    pixels = np.full((10, 20, 20), 900)
+    write(folder / "scene_SR5M_mine.tif", pixels, BAND_NAMES, 5)
+    return ("run", folder / "scene_SR5M_mine.tif", folder / "out.tif"), ["pixels of 5"]
+
+
+def picture_as_output(folder):
+    return ("run", SAMPLE, folder / "out.png"), ["ends in .tif"]
+
+
+def item_in_the_way(folder):
+    (folder / "out.json").write_text("mine")
+    return ("run", SAMPLE, folder / "out.tif"), ["out.json exists", "--overwrite"]
+
+
+def style_in_the_way(folder):
+    (folder / "out_bicubic.qml").write_text("mine")
+    return ("run", SAMPLE, folder / "out.tif", "--compare", "bicubic"), ["out_bicubic.qml exists"]
+
+
+def empty_name(folder):
+    return ("run", "", folder / "out.tif"), ["Error"]
+
+
+def name_that_is_too_long(folder):
+    return ("run", SAMPLE, folder / f"{'x' * 300}.tif"), ["name too long"]
+
+
 def unknown_option(folder):
     return ("run", SAMPLE, folder / "out.tif", "--quick"), ["--quick"]
 
@@ -229,6 +377,38 @@ def bundle_into_a_file(folder):
         box_outside,
         unknown_crs,
         window_of_three_numbers,
+        box_the_wrong_way_round,
+        crs_without_a_box,
+        window_and_box,
+        area_that_is_not_there,
+        area_that_is_no_geojson,
+        area_in_metres,
+        area_elsewhere,
+        area_over_which_the_item_would_be_written,
+        mask_of_a_scene_without,
+        mask_without_numbers,
+        mask_by_words,
+        class_that_is_none,
+        mask_of_another_product,
+        unknown_band,
+        band_at_60_m,
+        band_twice,
+        no_band,
+        output_missing,
+        source_and_output_missing,
+        several_into_a_file,
+        no_date,
+        inspect_no_date,
+        overwrite_and_skip,
+        verify_without_a_manifest,
+        inspect_verify_without_a_manifest,
+        damaged_product,
+        result_as_a_source,
+        picture_as_output,
+        item_in_the_way,
+        style_in_the_way,
+        empty_name,
+        name_that_is_too_long,
         unknown_option,
         unknown_type,
         no_threads,
@@ -278,7 +458,7 @@ def test_interrupted(tmp_path, monkeypatch):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(raster, "superresolve_chunk", interrupt)
+    monkeypatch.setattr(stream, "superresolve_chunk", interrupt)
     result = call("run", SAMPLE, tmp_path / "out.tif", *PART)
     assert result.exit_code == 130
     assert result.stderr.startswith("Interrupted")
@@ -299,7 +479,7 @@ def test_a_defect_of_ours_is_no_mistake_of_the_user(tmp_path, monkeypatch):
     def fail(*_args, **_options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(raster, "superresolve_chunk", fail)
+    monkeypatch.setattr(stream, "superresolve_chunk", fail)
     result = call("run", SAMPLE, tmp_path / "out.tif", *PART)
     assert isinstance(result.exception, ZeroDivisionError)
     assert not any(tmp_path.iterdir())

@@ -112,6 +112,17 @@ def test_dates_that_are_not_known_to_the_second(tmp_path, scene, nearest_card, d
     pystac.Item.from_dict(item | {"stac_extensions": []}).validate()
 
 
+def test_the_box_of_a_whole_tile_holds_its_bent_edges(tmp_path, scene, nearest_card):
+    transform = Affine(549, 0, 399_960, 0, -1098, 7_300_000)
+    path = write(tmp_path / "o.tif", crs="EPSG:32633", transform=transform)
+    item = build_item(path, tmp_path, scene=scene, card=nearest_card)
+    with rasterio.open(path) as dataset:
+        expected = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+    assert item["bbox"] == pytest.approx(expected, abs=1e-5)
+    corners = np.array(item["geometry"]["coordinates"][0])
+    assert item["bbox"][3] > corners[:, 1].max() + 5e-5
+
+
 def test_over_180_degrees_the_footprint_is_cut(tmp_path, scene, nearest_card):
     """In the zone west of it, 60, at 500 km from the middle: the scene reaches into zone 1."""
     edge = transform_bounds("EPSG:4326", "EPSG:32660", 179.999, 10, 180, 10.001)[2]
