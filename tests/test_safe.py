@@ -501,6 +501,14 @@ def test_several_products_are_listed(safe):
     refused(safe.parent, rf"several products \({safe.name}, other\.SAFE\)")
 
 
+def test_a_zipped_product_beside_is_another_one(safe):
+    (safe.parent / f"{safe.stem}.zip").touch()
+    open_scene(safe.parent)  # this one, as it was downloaded
+    other = safe.with_name(safe.stem.replace("S2B", "S2A") + ".SAFE.zip")
+    other.touch()
+    refused(safe.parent, rf"several products \({safe.name}, {other.name}\)")
+
+
 def test_a_product_of_sentinel_1_is_refused(tmp_path):
     root = tmp_path / "S1A_IW_GRDH_1SDV_20260601T100029.SAFE"
     root.mkdir()

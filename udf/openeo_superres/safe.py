@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .bandfile import Raster
     from .safexml import SafeMetadata
 
+ZIPPED = re.compile(r"S2[A-Z]_\w*MSI\w*(\.SAFE)?\.zip")
+"""Names of products as they are downloaded."""
 SCL_CLASSES = {
     0: "no data",
     1: "saturated or defective",
@@ -102,8 +105,11 @@ def find_product(path: Path) -> tuple[Member, str | None] | None:
         return root, None
     folders = [child for child in children(root) if child.is_dir()]
     inside = [folder for folder in folders if folder.name.endswith(".SAFE") or product_files(folder)]
-    if len(inside) > 1:
-        listed = ", ".join(folder.name for folder in inside)
+    names = {folder.name.removesuffix(".SAFE") for folder in inside}
+    zips = [child for child in children(root) if ZIPPED.fullmatch(child.name)]
+    several = inside + [file for file in zips if file.name.split(".")[0] not in names]
+    if inside and len(several) > 1:
+        listed = ", ".join(child.name for child in several)
         raise SceneError(f"{path} holds several products ({listed}); give the path of one.")
     if not inside:
         return None
