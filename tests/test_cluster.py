@@ -31,7 +31,7 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 
 pytestmark = [
     pytest.mark.allow_hosts(["127.0.0.1"]),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(120),
     # rioxarray multiplies transforms as affine would rather not have it
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
 ]

@@ -10,7 +10,8 @@ computed: no result is sent or written. Each configuration runs once to warm up;
     s        median seconds
     px/s     10 m pixels a second
     speed-up over the first row
-    MiB      peak resident memory of a process that computes, the largest
+    MiB      peak resident memory of a process that computes, the largest; for numpy, which holds the result,
+             one process with the sessions of every number of threads
 
 Machines are noisy: compare within one call.
 """
