@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
-from openeo_superres import cog, raster
+from openeo_superres import cog, stream
 from openeo_superres.card import ModelCard
 from openeo_superres.cog import ENCODINGS
 from openeo_superres.errors import OutputError, SceneError, SuperresError
@@ -132,7 +132,7 @@ def test_a_real_model_tiled_equals_whole(tmp_path, image, mtf_card, mtf_model):
 
 def test_wide_scenes_are_read_in_parts(tmp_path, image, blur_card, monkeypatch):
     whole = read(superresolve_scene(SAMPLE, tmp_path / "a.tif", blur_card, window=WINDOW))
-    monkeypatch.setattr(raster, "STRIP", 40)
+    monkeypatch.setattr(stream, "STRIP", 40)
     parts = read(superresolve_scene(SAMPLE, tmp_path / "b.tif", blur_card, window=WINDOW, size=13))
     np.testing.assert_array_equal(parts, whole)
     assert image.shape[2] > WINDOW[2] > 40

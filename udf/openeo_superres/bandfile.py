@@ -36,6 +36,8 @@ OVER_NETWORK = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
 }
 """For GDAL: a server may be busy or silent, but not for ever; nothing but the named file is asked for."""
+MOST_BANDS = 4096
+"""Of a file."""
 PIXEL = 10
 """Size in metres of a scene's pixels."""
 
@@ -59,6 +61,8 @@ class Raster:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     """Reflectance is ``scale * raw + offset``."""
+    block_rows: int = 1
+    """Rows of pixels that are decoded at once."""
 
     @property
     def name(self) -> str:
@@ -99,6 +103,8 @@ class BandFile:
     gain: float
     offset: float
     """``DN = gain * raw + offset``."""
+    block_rows: int = 1
+    """Rows of pixels that are decoded at once."""
 
     @property
     def name(self) -> str:
@@ -183,6 +189,8 @@ def inspect_raster(path: str | Path, driver: str | None = None) -> Raster:
     driver = driver or _driver_of(path)
     with warnings.catch_warnings(), opened(path, driver) as dataset, reading(path):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        if dataset.count > MOST_BANDS:
+            raise SceneError(f"{path} has {dataset.count} bands; expected at most {MOST_BANDS}.")
         names = [band_name(description) for description in dataset.descriptions]
         if repeated := sorted({name for name in names if name and names.count(name) > 1}):
             raise SceneError(f"{path} has several bands named {', '.join(repeated)}; expected one of each.")
@@ -204,6 +212,7 @@ def inspect_raster(path: str | Path, driver: str | None = None) -> Raster:
             ),
             dataset.scales,
             dataset.offsets,
+            max(rows for rows, _ in dataset.block_shapes),
         )
 
 

@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 COLOURS = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
-CACHE = 128 << 20
-"""GDAL's block cache in bytes: a few rows of blocks, not a share of the machine's memory."""
 BLOCK = 512
-LEVELS = {"ZSTD": 3, "DEFLATE": 6}
+LEVELS = {"ZSTD": 2, "DEFLATE": 6}
 """Of the result's compression: ZSTD at 9, GDAL's default, takes 2.5 times as long for 5 % less."""
 
 
@@ -63,8 +61,11 @@ class Encoding:
         """Numbers to store for float32 DN of any shape; NaN becomes nodata. Rounded, then clipped."""
         if self.dtype == "float32":
             return dn
-        stored = np.clip(np.rint(dn + np.float32(self.shift)), self.low, self.high)
-        return np.where(np.isnan(dn), self.nodata, stored).astype(self.dtype)
+        stored = dn + np.float32(self.shift)
+        np.rint(stored, out=stored)
+        np.clip(stored, self.low, self.high, out=stored)
+        np.copyto(stored, self.nodata, where=np.isnan(stored))
+        return stored.astype(self.dtype)
 
     def valid(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
         """Where stored numbers are not nodata."""
@@ -178,12 +179,12 @@ class CogWriter:
 
     def write(self, dn: NDArray[np.float32], col: int, row: int) -> None:
         """Write ``(bands, y, x)`` float32 DN, NaN for nodata, with its upper left corner at a pixel."""
-        pixels = self._encoding.encode(dn)
-        for statistics, band, valid in zip(
-            self._statistics, pixels, self._encoding.valid(pixels), strict=True
-        ):
-            statistics.add(band[valid])
-        self._guarded(self._dataset.write, pixels, window=Window(col, row, dn.shape[2], dn.shape[1]))
+        window = Window(col, row, dn.shape[2], dn.shape[1])
+        # band by band: small arrays stay in the caches, and in memory that is not given back each time
+        for index, (statistics, band) in enumerate(zip(self._statistics, dn, strict=True), 1):
+            pixels = self._encoding.encode(band)
+            statistics.add(pixels[self._encoding.valid(pixels)])
+            self._guarded(self._dataset.write, pixels, index, window=window)
 
     def finish(self) -> None:
         """Make the Cloud Optimised GeoTIFF of what was written, and check it, still under its hidden name."""
@@ -249,7 +250,7 @@ class CogWriter:
     def _guarded(self, call: Any, *args: Any, **options: Any) -> Any:
         """Call into GDAL; its errors (a full disk, mostly) name the destination."""
         try:
-            with rasterio.Env(GDAL_CACHEMAX=CACHE):  # type: ignore[no-untyped-call]
+            with rasterio.Env():  # type: ignore[no-untyped-call]
                 return call(*args, **options)
         except (RasterioError, CPLE_BaseError, OSError, UnicodeError) as error:
             reason = str(error.__cause__ or error).rstrip(".")

@@ -17,6 +17,7 @@ from .picture import comparison, save_png
 from .raster import superresolve_scene
 from .scene import Window, open_scene
 from .sensor import BANDS, Band, bands_named
+from .stream import open_model
 from .udf import PIXEL
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def demonstrate(
         raise SceneError(f"{sample} holds another scene than the sample; use the command run for it.")
     started = time.perf_counter()
     # before any folder is made; it stays open for the run
-    card.open(provider, threads)
+    open_model(card, provider, threads)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -316,6 +316,7 @@ def _place(name: str, raster: Raster, index: int, grid: Raster) -> BandFile:
         nodata=raster.nodata[index] if is_band else None,
         gain=gain,
         offset=offset,
+        block_rows=raster.block_rows,
     )
     if file.step == 1 and (file.col, file.row, file.width, file.height) != (0, 0, grid.width, grid.height):
         raise SceneError(f"{file.path} covers another area than {grid.path}; expected the same 10 m grid.")

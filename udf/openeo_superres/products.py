@@ -21,6 +21,7 @@ from .manifest import verify
 from .options import DATE, JSON, MODEL, PROVIDER, THREADS, VERIFY, parse_bands, parse_masks
 from .scene import open_scenes
 from .space import output_bytes, peak_bytes
+from .stream import open_model
 from .udf import PIXEL, SuperresError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def run(sources: tuple[str, ...], output: Path, *, as_json: bool, **options: Any
     if options["overwrite"] and options["skip_existing"]:
         raise click.UsageError("Got --overwrite and --skip-existing; expected one of them.")
     card = load_card(options.pop("model"))
-    card.open(options["provider"], options["threads"])
+    open_model(card, options["provider"], options["threads"])
     products = placed(find_products(sources, card.bands, date=options.pop("date")), output)
     batch = Batch(output, card, **options)
     said: list[dict[str, Any]] = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,12 +22,13 @@ from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .space import check_space
+from .stream import block_cache, open_model, stream
 from .style import build_style
 from .targets import Targets, result_path
-from .udf import Model, superresolve_chunk
+from .udf import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 SIZE = 512
 """Edge of a chunk in 10 m pixels: its share of overlap is small, and ten bands at 5 m take 40 MiB."""
-STRIP = 4096
-"""Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
 
 
 def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
@@ -120,7 +118,7 @@ def superresolve_scene(
     scene = open_scene(source, card.bands, date=date)
     scene = hide(scene, mask or {})
     region = find_region(scene, window=window, bbox=bbox, area=area, crs=crs)
-    models = [card.open(provider, threads)]
+    models = [open_model(card, provider, threads)]
     if compare:
         models.append(bicubic_model(card.bands, card.scale))
     path = Path(destination)
@@ -136,7 +134,7 @@ def superresolve_scene(
     picked: slice | list[int] = (
         slice(None) if names == card.bands else [card.bands.index(name) for name in names]
     )
-    with ExitStack() as stack:
+    with block_cache(scene), ExitStack() as stack:
         writers = [
             stack.enter_context(
                 _writer(
@@ -146,7 +144,14 @@ def superresolve_scene(
             for target, said in zip(targets.rasters, tags, strict=False)
         ]
         outputs = [_Selected(writer, picked) for writer in writers]
-        _stream(scene, region, list(zip(models, outputs, strict=True)), size=size, progress=progress)
+        stream(
+            scene,
+            region,
+            list(zip(models, outputs, strict=True)),
+            size=size,
+            threads=threads,
+            progress=progress,
+        )
         for writer in writers:
             writer.finish()
         for writer in writers:
@@ -210,84 +215,3 @@ class _Selected:
     def write(self, dn: NDArray[np.float32], col: int, row: int) -> None:
         """Write the model's ``(bands, y, x)``: see :meth:`CogWriter.write`."""
         self.writer.write(dn[self.indices], col, row)
-
-
-# ---- the pixels
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Pixels of a chunk with its overlap."""
-
-    image: NDArray[np.float32]
-    """``(bands, height + 2 overlap, width + 2 overlap)`` DN in the scene's order."""
-    col: int
-    row: int
-    """Of the chunk without overlap, from the region's corner."""
-    phase: tuple[int, int]
-    """Of the 20 m cells in ``image``."""
-
-
-def _chunks(scene: Scene, region: Window, *, size: int, overlap: int) -> Generator[_Chunk]:
-    """Cut a region into chunks by rows; a thread reads the next strip of them ahead."""
-    left, top, width, height = region
-    step = max(STRIP // size, 1) * size
-    strips = [(col, row) for row in range(0, height, size) for col in range(0, width, step)]
-
-    def read(col: int, row: int) -> NDArray[np.float32]:
-        return scene.read(
-            (
-                left + col - overlap,
-                top + row - overlap,
-                min(step, width - col) + 2 * overlap,
-                min(size, height - row) + 2 * overlap,
-            )
-        )
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(read, *strips[0])
-        for number, (col, row) in enumerate(strips, 1):
-            image = ahead.result()
-            if number < len(strips):
-                ahead = reader.submit(read, *strips[number])
-            for start in range(0, image.shape[2] - 2 * overlap, size):
-                phase = (
-                    (scene.phase[0] - (top + row - overlap)) % 2,
-                    (scene.phase[1] - (left + col + start - overlap)) % 2,
-                )
-                yield _Chunk(image[:, :, start : start + size + 2 * overlap], col + start, row, phase)
-
-
-def _stream(
-    scene: Scene,
-    region: Window,
-    outputs: list[tuple[Model, _Selected]],
-    *,
-    size: int,
-    progress: Callable[[int, int], object] | None,
-) -> None:
-    """Super-resolve a region chunk by chunk; a thread writes the last one meanwhile."""
-    overlap = max(model.margin for model, _ in outputs)
-    orders = [[scene.bands.index(band) for band in model.bands] for model, _ in outputs]
-    done, total = 0, region[2] * region[3]
-
-    def write(results: list[NDArray[np.float32]], chunk: _Chunk) -> None:
-        for (model, writer), result in zip(outputs, results, strict=True):
-            writer.write(result, model.scale * chunk.col, model.scale * chunk.row)
-
-    chunks = _chunks(scene, region, size=size, overlap=overlap)
-    with closing(chunks), ThreadPoolExecutor(1) as behind:
-        written: Future[None] | None = None
-        for chunk in chunks:
-            results = [
-                superresolve_chunk(chunk.image[order], model, phase=chunk.phase, overlap=overlap)
-                for (model, _), order in zip(outputs, orders, strict=True)
-            ]
-            if written:
-                written.result()
-            written = behind.submit(write, results, chunk)
-            done += (chunk.image.shape[1] - 2 * overlap) * (chunk.image.shape[2] - 2 * overlap)
-            if progress:
-                progress(done, total)
-        if written:
-            written.result()

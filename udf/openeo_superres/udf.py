@@ -231,13 +231,11 @@ def superresolve_chunk(
         raise SuperresError(
             f"A chunk of {chunk.shape[2]} x {chunk.shape[1]} pixels has none inside an overlap of {overlap}."
         )
-    result = out
-    if result is None:
-        result = np.full((len(model.bands), scale * height, scale * width), np.nan, np.float32)
+    shape = (len(model.bands), scale * height, scale * width)
     valid = np.isfinite(chunk[:, overlap : overlap + height, overlap : overlap + width])
     rows, columns = (np.flatnonzero(valid.any(axis=0).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
-        return result
+        return np.full(shape, np.nan, np.float32) if out is None else out
     # the pixels that the valid ones depend on, on whole 20 m cells; nodata costs nothing
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     reach = model.margin - FILL_RADIUS - ALIGNMENT
@@ -251,7 +249,10 @@ def superresolve_chunk(
         )
     row, column = scale * (top + overlap - first_row), scale * (left + overlap - first_column)
     box = valid[:, top:bottom, left:right]
-    part = output[:, row : row + scale * box.shape[1], column : column + scale * box.shape[2]]
+    part: np.ndarray = output[:, row : row + scale * box.shape[1], column : column + scale * box.shape[2]]
+    if out is None and part.shape == shape and box.all():
+        return part  # nothing to hide: no copy
+    result = np.full(shape, np.nan, np.float32) if out is None else out
     target = result[:, scale * top : scale * bottom, scale * left : scale * right]
     if box.all():
         target[:] = part

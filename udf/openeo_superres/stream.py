@@ -1,0 +1,194 @@
+"""A scene's pixels, streamed: read ahead by strips, super-resolved by chunks, written behind, all at once."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+import rasterio
+
+from .udf import Model, superresolve_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from .card import ModelCard
+    from .scene import Scene, Window
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+STRIP = 4096
+"""Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
+WORKERS = 2
+"""Chunks that are computed at once, if there are cores: what is no network in one hides behind the other."""
+WRITE_CACHE, LARGEST_CACHE = 64 << 20, 1 << 30
+"""Bytes of GDAL's block cache: for what is written, and the most it may take."""
+
+
+class Output(Protocol):
+    """What takes a model's pixels."""
+
+    def write(self, dn: NDArray[np.float32], col: int, row: int) -> None:
+        """Write ``(bands, y, x)`` float32 DN, NaN for nodata, with its upper left corner at a pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Pixels of a chunk with its overlap."""
+
+    image: NDArray[np.float32]
+    """``(bands, height + 2 overlap, width + 2 overlap)`` DN in the scene's order."""
+    col: int
+    row: int
+    """Of the chunk without overlap, from the region's corner."""
+    phase: tuple[int, int]
+    """Of the 20 m cells in ``image``."""
+    overlap: int
+
+    @property
+    def inner(self) -> NDArray[np.float32]:
+        """The pixels without overlap."""
+        rows, columns = (slice(self.overlap, n - self.overlap) for n in self.image.shape[1:])
+        return self.image[:, rows, columns]
+
+
+def cores(threads: int | None) -> int:
+    """Threads to use: those asked for, or all, but no more than the cores this process may run on."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(threads or there, there)
+
+
+def open_model(card: ModelCard, provider: str = "auto", threads: int | None = None) -> Model:
+    """Open a model to be streamed through: the threads are shared out among the workers.
+
+    Args:
+        card: Of the model.
+        provider: "auto", "cpu" or "cuda".
+        threads: Of all workers; None for every core.
+    """
+    return card.open(provider, max(cores(threads) // WORKERS, 1))
+
+
+@contextmanager
+def block_cache(scene: Scene) -> Iterator[None]:
+    """GDAL's block cache as a scene's strips need it: no block is decoded twice, nor kept in vain.
+
+    A strip touches at most two rows of a file's blocks, if these are as high as it is, and its overlap one
+    more.
+    """
+    rows = sum(
+        min(3 * file.block_rows, file.height) * file.width * np.dtype(file.dtype).itemsize
+        for file in scene.files
+    )
+    size = min(rows + WRITE_CACHE, LARGEST_CACHE)
+    with rasterio.Env(GDAL_CACHEMAX=size):  # type: ignore[no-untyped-call]
+        yield
+
+
+def stream(
+    scene: Scene,
+    region: Window,
+    outputs: list[tuple[Model, Output]],
+    *,
+    size: int,
+    threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """Super-resolve a region.
+
+    Chunks are written in the order of rows. Those without valid pixels are not: they stay nodata.
+
+    Args:
+        scene: What is read.
+        region: Of the scene.
+        outputs: Models, and where their pixels go, counted from the region's corner in pixels of the result.
+        size: Edge of a chunk in 10 m pixels.
+        threads: That decode, and compute; None for every core.
+        progress: Called with the 10 m pixels done, and all of them.
+    """
+    overlap = max(model.margin for model, _ in outputs)
+    orders = [[scene.bands.index(band) for band in model.bands] for model, _ in outputs]
+    threads = cores(threads)
+    workers = min(threads, WORKERS)
+    done, total = 0, region[2] * region[3]
+
+    def compute(chunk: _Chunk) -> list[NDArray[np.float32]] | None:
+        if not np.isfinite(chunk.inner).any():
+            return None
+        return [
+            superresolve_chunk(chunk.image[order], model, phase=chunk.phase, overlap=overlap)
+            for (model, _), order in zip(outputs, orders, strict=True)
+        ]
+
+    def write(results: list[NDArray[np.float32]] | None, chunk: _Chunk) -> None:
+        for (model, output), result in zip(outputs, results or (), strict=bool(results)):
+            output.write(result, model.scale * chunk.col, model.scale * chunk.row)
+
+    network, behind = ThreadPoolExecutor(workers), ThreadPoolExecutor(1)
+    written: Future[None] | None = None
+    try:
+        with closing(_chunks(scene, region, size=size, overlap=overlap, threads=threads)) as chunks:
+            for chunk, results in _mapped(network, compute, chunks, ahead=workers):
+                if written:
+                    written.result()
+                written = behind.submit(write, results, chunk)
+                done += chunk.inner[0].size
+                if progress:
+                    progress(done, total)
+            if written:
+                written.result()
+    finally:
+        # after an error, what waits is not begun
+        network.shutdown(cancel_futures=True)
+        behind.shutdown(cancel_futures=True)
+
+
+def _mapped(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
+) -> Generator[tuple[Item, Result]]:
+    """Items with what a pool's threads make of them, in order; so many more are begun beforehand."""
+    begun: deque[tuple[Item, Future[Result]]] = deque()
+    for item in items:
+        begun.append((item, pool.submit(function, item)))
+        if len(begun) > ahead:
+            first, future = begun.popleft()
+            yield first, future.result()
+    for item, future in begun:
+        yield item, future.result()
+
+
+def _chunks(scene: Scene, region: Window, *, size: int, overlap: int, threads: int) -> Generator[_Chunk]:
+    """Cut a region into chunks by rows; a thread reads the next strip of them ahead."""
+    left, top, width, height = region
+    step = max(STRIP // size, 1) * size
+    strips = [(col, row) for row in range(0, height, size) for col in range(0, width, step)]
+
+    with scene.opened(threads) as read_window, ThreadPoolExecutor(1) as reader:
+
+        def read(corner: tuple[int, int]) -> NDArray[np.float32]:
+            col, row = corner
+            return read_window(
+                (
+                    left + col - overlap,
+                    top + row - overlap,
+                    min(step, width - col) + 2 * overlap,
+                    min(size, height - row) + 2 * overlap,
+                )
+            )
+
+        for (col, row), image in _mapped(reader, read, strips, ahead=1):
+            for start in range(0, image.shape[2] - 2 * overlap, size):
+                phase = (
+                    (scene.phase[0] - (top + row - overlap)) % 2,
+                    (scene.phase[1] - (left + col + start - overlap)) % 2,
+                )
+                part = image[:, :, start : start + size + 2 * overlap]
+                yield _Chunk(part, col + start, row, phase, overlap)
