@@ -618,6 +618,21 @@ def test_inspect_as_a_table():
         assert words in result.stdout
 
 
+def test_inspect_a_product(tmp_path):
+    product = write_safe(tmp_path, level="L2A", baseline="05.11", sensed="20260601T100029")
+    facts = json.loads(call("inspect", product, "--verify", "--json").stdout)
+    assert (facts["level"], facts["baseline"], facts["masks"]) == ("L2A", "05.11", ["SCL"])
+    assert facts["date"].startswith("2026-06-01T10:00:29")
+    assert (facts["offset"], facts["name"]) == (-1000, product.stem)
+    assert facts["verified"] > 10
+    output = facts["output"]
+    assert output["free_bytes"] > 0
+    assert output["temporary_bytes"]["int16"] > output["uncompressed_bytes"]["int16"]
+    said = call("inspect", product, "--verify").stdout
+    for words in ("05.11", "SCL", "2026-06-01", "checksums", "free here", "while it is made"):
+        assert words in said
+
+
 @pytest.mark.parametrize(
     "command", [(), *((name,) for name in ("run", "inspect", "models", "udp", "bundle", "demo"))]
 )
