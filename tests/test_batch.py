@@ -140,11 +140,28 @@ def test_a_broken_product_in_a_folder_is_told(tmp_path, pictures):
     assert second == ("b.tif", "b")
 
 
-def test_a_folder_without_any_is_what_was_meant(tmp_path):
+def test_a_folder_with_broken_ones_alone(tmp_path):
     (tmp_path / "a.tif").write_text("no raster")
+    ((name, error),) = found(tmp_path)
+    assert name == "a.tif"
+    assert "a.tif can't be read" in str(error)
+
+
+def test_a_folder_without_any(tmp_path):
+    (tmp_path / "readme.txt").write_text("no raster")
     ((name, error),) = found(tmp_path)
     assert name == tmp_path.name
     assert f"{tmp_path} is no scene" in str(error)
+
+
+def test_a_damaged_product_is_no_folder_of_them(tmp_path):
+    """Whatever lies in it, the product itself was meant."""
+    product = write_safe(tmp_path, level="L2A")
+    next(product.rglob("*_B8A_20m.jp2")).unlink()
+    (product / "a.tif").write_text("no raster")
+    ((name, error),) = found(product)
+    assert name == product.name
+    assert "B8A" in str(error)
 
 
 def test_dates(series):

@@ -93,7 +93,7 @@ def find_products(
 def _products_of(source: str, bands: Sequence[str]) -> Iterator[Product]:
     product = _open(source, bands)
     if len(product) == 1 and isinstance(product[0].found, SuperresError) and Path(source).is_dir():
-        # a folder of products has at least one that can be read; else the folder itself was meant
+        # a folder of products has one that can be read, or is nothing else itself
         inside = _inside(Path(source), bands)
         broken: list[Product] = []
         for each in inside:
@@ -102,6 +102,8 @@ def _products_of(source: str, bands: Sequence[str]) -> Iterator[Product]:
                 yield from inside
                 return
             broken.append(each)
+        if broken and isinstance(product[0].found, UnknownSceneError):
+            product = broken
     yield from product
 
 

@@ -63,7 +63,9 @@ class Targets:
             OutputError: If a file is there, or can't be.
         """
         if self.raster.suffix.lower() not in SUFFIXES:
-            raise OutputError(f"{self.raster} has no name for a GeoTIFF; expected one that ends in .tif.")
+            raise OutputError(
+                f"{self.raster} has no name for a GeoTIFF; expected one that ends in .tif, or a folder that exists."
+            )
         if not self.raster.parent.is_dir():
             raise OutputError(f"The folder {self.raster.parent} does not exist; make it first.")
         # what is in a zip or at an address is no file by that name
