@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+import warnings
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -266,6 +267,25 @@ def test_files_are_what_their_first_bytes_say(tmp_path, dn):
     assets = {"blue": {"href": "B02.tif", "type": COG, "raster:bands": [{"offset": 0}]}}
     scene = open_scene(write_item(tmp_path, assets), ("B02",))
     np.testing.assert_array_equal(scene.read(WHOLE), image(dn, ("B02",)))
+
+
+@pytest.mark.parametrize(
+    ("key", "facts", "band"),
+    [
+        ("nir", {"bands": [{"name": "B8A", "eo:common_name": "nir"}]}, "B8A"),
+        ("B8A", {"eo:bands": [{"common_name": "nir"}]}, "B8A"),
+        ("image", {"eo:bands": [{"common_name": "nir"}]}, "B08"),
+        ("image", {"bands": [{"name": "9", "eo:common_name": "rededge075"}]}, "B06"),
+        ("RedEdge3-jp2", {}, "B07"),
+        ("B2", {}, "B02"),
+    ],
+)
+def test_a_band_is_known_by_its_name_then_the_key_then_the_common_name(tmp_path, dn, key, facts, band):
+    write(tmp_path / "x.tif", dn[band])
+    assets = {key: facts | {"href": "x.tif", "raster:offset": 0}}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*no offset is left")
+        assert open_scene(write_item(tmp_path, assets), (band,)).bands == (band,)
 
 
 def test_of_one_band_a_cog_is_read_rather_than_jpeg_2000(tmp_path, dn):
@@ -582,7 +602,7 @@ def test_s3_is_read_with_the_account_of_the_environment(server, tmp_path, dn, mo
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_what_fails_over_the_network_is_named(server, tmp_path, dn):
     url, folder, _ = server
-    with pytest.raises(SceneError, match=rf"{url}/item.json can't be read \(HTTP Error 404"):
+    with pytest.raises(SceneError, match=rf"^{url}/item.json can't be read \(HTTP Error 404"):
         open_scene(f"{url}/item.json")
     asset = {"href": f"{url}/B02.tif", "raster:bands": [{"offset": 0}]}
     with pytest.raises(SceneError, match=rf"{url}/B02.tif can't be read; .*404"):
@@ -602,7 +622,7 @@ def test_what_fails_over_the_network_is_named(server, tmp_path, dn):
 def test_a_server_that_is_not_there_is_named(server, tmp_path):
     url, _, _ = server
     gone = url.replace(url.rpartition(":")[2], "9")
-    with pytest.raises(SceneError, match=rf"{gone}/item.json can't be read"):
+    with pytest.raises(SceneError, match=rf"^{gone}/item.json can't be read"):
         open_scene(f"{gone}/item.json")
     with pytest.raises(SceneError, match=rf"{gone}/B02.tif can't be read"):
         open_scene(write_item(tmp_path, {"B02": {"href": f"{gone}/B02.tif"}}), ("B02",))

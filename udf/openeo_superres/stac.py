@@ -133,8 +133,9 @@ def _read(address: str) -> bytes:
 
 def _load(address: str) -> dict[str, Any]:
     """An item of Sentinel-2, with an id, properties and assets."""
+    content = _read(address)
     try:
-        item = json.loads(_read(address))
+        item = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise SceneError(f"{address} is no JSON ({error}); expected a STAC item.") from error
     item = item if isinstance(item, dict) else {}
