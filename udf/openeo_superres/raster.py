@@ -22,7 +22,7 @@ from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .space import check_space
-from .stream import block_cache, open_model, stream
+from .stream import block_cache, chunk_size, open_model, stream
 from .style import build_style
 from .targets import Targets, result_path
 from .udf import Model
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rasterio.crs import CRS
-
-SIZE = 512
-"""Edge of a chunk in 10 m pixels: its share of overlap is small, and ten bands at 5 m take 40 MiB."""
 
 
 def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
@@ -69,7 +66,7 @@ def superresolve_scene(
     dtype: str = "int16",
     overwrite: bool = False,
     sidecars: bool = False,
-    size: int = SIZE,
+    size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Super-resolve a scene into a Cloud Optimised GeoTIFF with the same outer bounds.
@@ -95,7 +92,7 @@ def superresolve_scene(
         dtype: "int16" (DN, nodata -32768), "uint16" (DN + 1000, nodata 0) or "float32" (DN, NaN).
         overwrite: Whether existing files may be replaced.
         sidecars: Whether to write ``<stem>.json``, a STAC item, and ``<stem>.qml``, a style for QGIS, beside.
-        size: Edge of a chunk in 10 m pixels.
+        size: Edge of a chunk in 10 m pixels. Default: what suits the CPU, or fits the GPU.
         progress: Called with the 10 m pixels done, and all of them.
 
     Returns:
@@ -106,7 +103,7 @@ def superresolve_scene(
         OutputError: If the result can't be written there, or the disk is too small for it.
         SuperresError: If the model or an option can't be used.
     """
-    if dtype not in ENCODINGS or compare not in {None, "bicubic"} or size < 1:
+    if dtype not in ENCODINGS or compare not in {None, "bicubic"} or (size is not None and size < 1):
         raise SuperresError(
             f"Got dtype {dtype!r}, compare {compare!r}, size {size}; expected dtype {', '.join(ENCODINGS)}, "
             "compare 'bicubic' or None, and a size of at least 1."
@@ -148,7 +145,7 @@ def superresolve_scene(
             scene,
             region,
             list(zip(models, outputs, strict=True)),
-            size=size,
+            size=size or chunk_size(models[0], card),
             threads=threads,
             progress=progress,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 import rasterio
 
+from . import gpu
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SIZE = 512
+"""Edge of a chunk on a CPU, in 10 m pixels. Less computes more overlap, more leaves the caches: 512 to 1024
+take the same time, and 1024 more than twice the memory."""
 STRIP = 4096
 """Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
 WORKERS = 2
@@ -75,6 +79,13 @@ def open_model(card: ModelCard, provider: str = "auto", threads: int | None = No
         threads: Of all workers; None for every core.
     """
     return card.open(provider, max(cores(threads) // WORKERS, 1))
+
+
+def chunk_size(model: Model, card: ModelCard) -> int:
+    """Edge of chunks in 10 m pixels, without overlap, where the model runs."""
+    if model.provider == "cpu" or not card.memory or (free := gpu.free_memory()) is None:
+        return SIZE
+    return gpu.chunk_size(free, margin=model.margin, bytes_per_pixel=card.memory, chunks=WORKERS)
 
 
 @contextmanager

@@ -71,6 +71,8 @@ class Model:
     """Per band, what nodata far from any valid pixel becomes before the network, in DN."""
     run: Callable[[np.ndarray], np.ndarray]
     """From ``(1, bands, 2h, 2w)`` to ``(1, bands, 2h * scale, 2w * scale)``, float32 DN."""
+    provider: str = "cpu"
+    """Where it runs: "cpu" or "cuda"."""
 
     @property
     def coarse(self) -> list[int]:
@@ -142,7 +144,8 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
             f"{FILL_RADIUS + ALIGNMENT}. Export it again with this version."
         )
 
-    if provider == "cuda" and providers[0] not in session.get_providers():
+    on_cuda = "CUDAExecutionProvider" in session.get_providers()
+    if provider == "cuda" and providers[0] == "CUDAExecutionProvider" and not on_cuda:
         warnings.warn("CUDA was asked for, but could not be started: running on the CPU.", stacklevel=2)
 
     def run(image: np.ndarray) -> np.ndarray:
@@ -153,7 +156,7 @@ def _open(weights: bytes, provider: str, threads: int | None) -> Model:
             raise SuperresError(f"Model {name} failed on an input of {image.shape}: {error}{cure}") from error
         return result
 
-    return Model(name, scale, margin, bands, fill, run)
+    return Model(name, scale, margin, bands, fill, run, "cuda" if on_cuda else "cpu")
 
 
 def _import_onnxruntime() -> Any:
