@@ -34,9 +34,9 @@ NODATA = -10000.0
 EDGE = {"L2A": "EDG", "L3A": "FLG"}
 """Masks that say where there is no data: EDG by being not 0, FLG by 0."""
 OFFERED = {"L2A": "CLM", "L3A": "FLG"}
-"""Masks of the scene. CLM has bits: 1 any cloud or shadow but the thinnest clouds, 2 such a cloud, 4 and 8
-how it was found, 16 thinnest clouds, 32 shadow of a cloud inside, 64 of one outside, 128 high clouds. FLG has
-classes: 0 no data, 1 cloud or shadow, 2 snow, 3 water, 4 land."""
+"""Masks of the scene. CLM has bits: 1 any cloud or shadow but the thinnest clouds, 2 such a cloud, 128 high
+clouds; what 4 to 64 mean differs between versions. FLG has classes: 0 no data, 1 cloud or shadow, 2 snow, 3
+water, 4 land."""
 GROUPS = {10: "R1", 20: "R2"}
 
 
