@@ -235,8 +235,10 @@ def test_memory_that_is_short_does_not_stop_the_others(tmp_path, pictures, call,
         return superresolve(scene, *arguments, **options)
 
     monkeypatch.setattr(batch, "superresolve_scene", short)
-    (line,) = failures(call(pictures, tmp_path))
+    result = call(pictures, tmp_path, "--json")
+    (line,) = failures(result)
     assert "Memory is short" in line
+    assert "Memory is short" in json.loads(result.stdout)[0]["error"]
     assert names(tmp_path) == ["two_SR5M_nearest.tif"]
 
 

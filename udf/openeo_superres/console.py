@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def complain(kind: str, message: object) -> None:
-    """Say in one line on stderr what went wrong."""
-    text = message
+def reason(message: object) -> str:
+    """What went wrong, in one line."""
     if isinstance(message, MemoryError):
-        text = "Memory is short: give --window a part of the scene, or use fewer --threads."
-    line = " ".join(str(text).split())
+        return "Memory is short: give --window a part of the scene, or use fewer --threads."
+    return " ".join(str(message).split())
+
+
+def complain(kind: str, message: object) -> None:
+    """Say on stderr what went wrong."""
+    line = reason(message)
     # a name may hold what a terminal takes for commands
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
     click.echo(f"{kind}: {shown}", err=True)
@@ -32,7 +37,7 @@ def progress(text: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(text, total=None)
+        task = bar.add_task(escape(text), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

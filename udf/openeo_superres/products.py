@@ -16,7 +16,7 @@ from rich.table import Table
 from .batch import Batch, find_products, placed
 from .card import load_card
 from .cog import ENCODINGS
-from .console import complain, progress, show
+from .console import complain, progress, reason, show
 from .manifest import verify
 from .options import DATE, JSON, MODEL, PROVIDER, THREADS, VERIFY, parse_bands, parse_masks
 from .scene import open_scenes
@@ -100,7 +100,7 @@ def run(sources: tuple[str, ...], output: Path, *, as_json: bool, **options: Any
         except (SuperresError, OSError, MemoryError) as error:
             failed = True
             complain("Error", error)
-            said.append({"source": product.source, "error": str(error)})
+            said.append({"source": product.source, "error": reason(error)})
             continue
         said.append(result.facts())
         if not as_json:

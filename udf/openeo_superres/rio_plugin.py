@@ -8,7 +8,7 @@ from typing import Any
 import click
 import rasterio
 
-from .console import complain
+from .console import complain, reason
 from .products import run
 from .udf import SuperresError
 
@@ -28,8 +28,8 @@ class _RioCommand(click.Command):
             with rasterio.Env(), warnings.catch_warnings():  # type: ignore[no-untyped-call]
                 warnings.showwarning = lambda message, *_, **__: complain("Warning", message)
                 return super().invoke(ctx)
-        except (SuperresError, OSError) as error:
-            raise _Mistake(" ".join(str(error).split())) from error
+        except (SuperresError, OSError, MemoryError) as error:
+            raise _Mistake(reason(error)) from error
 
 
 superres = _RioCommand(

@@ -64,7 +64,8 @@ class Targets:
         """
         if self.raster.suffix.lower() not in SUFFIXES:
             raise OutputError(
-                f"{self.raster} has no name for a GeoTIFF; expected one that ends in .tif, or a folder that exists."
+                f"{self.raster} has no name for a GeoTIFF; expected one that ends in .tif, or a folder that "
+                "exists."
             )
         if not self.raster.parent.is_dir():
             raise OutputError(f"The folder {self.raster.parent} does not exist; make it first.")
