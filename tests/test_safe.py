@@ -200,6 +200,13 @@ def test_offsets_go_by_band_id(tmp_path, level, tag):
     assert open_scene(root).offset == {name: -1000 - number for name, number in ids.items()}
 
 
+def test_offsets_of_other_bands_are_not_needed(tmp_path):
+    root = write_safe(tmp_path, level="L2A", size=48)
+    for number in (0, 9, 10):
+        edit(product_xml(root), f'<BOA_ADD_OFFSET band_id="{number}">-1000</BOA_ADD_OFFSET>', "")
+    assert open_scene(root).offset == -1000
+
+
 def test_nodata_is_what_the_metadata_say(tmp_path):
     numbers = sample_numbers(SIZE)
     numbers["B03"][4, 5] = 7
@@ -342,7 +349,7 @@ def without_a_baseline(root):
 
 
 def of_a_strange_baseline(root):
-    edit(product_xml(root), ">05.11<", ">newest<")
+    edit(product_xml(root), ">05.11<", ">the\nnewest<")
 
 
 def without_a_start(root):
@@ -455,7 +462,7 @@ REFUSALS = [
     (without_metadata_of_the_tile, "expected one MTD_TL.xml"),
     (of_level_1b, "of level 1B; expected 1C or 2A"),
     (without_a_baseline, "none as PROCESSING_BASELINE"),
-    (of_a_strange_baseline, 'baseline "newest"'),
+    (of_a_strange_baseline, 'baseline "the newest"'),
     (without_a_start, "start"),
     (without_quantification, "0 as QUANTIFICATION_VALUE; expected a positive"),
     (of_infinite_quantification, '"inf" as QUANTIFICATION_VALUE'),

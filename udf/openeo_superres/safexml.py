@@ -106,7 +106,7 @@ def read_metadata(root: Member, granule: str | None = None) -> SafeMetadata:
         raise SceneError(f'{file} gives the start "{date}"; expected a time such as 2026-06-01T10:00:29.')
     uris = [*product.all("PRODUCT_URI"), *product.all("PRODUCT_URI_2A")]
     # names of results are made of it: no path, and one per tile
-    names = [uri for element in uris if re.fullmatch(r"\w[\w.-]*", uri := (element.text or "").strip())]
+    names = [uri for element in uris if re.fullmatch(r"\w[\w.-]*", uri := _text(element))]
     several = _tiles(product)
     tiles = {name: tile for name, tile in several.items() if granule in {None, PurePosixPath(name).name}}
     if len(tiles) != 1:
@@ -162,7 +162,7 @@ class _Document:
 
     def text(self, *names: str) -> str:
         """Of the one element with any of the names."""
-        found = {(element.text or "").strip() for name in names for element in self.all(name)} - {""}
+        found = {_text(element) for name in names for element in self.all(name)} - {""}
         if len(found) != 1:
             values = ", ".join(sorted(found)) or "none"
             raise SceneError(f"{self.file} has {values} as {names[0]}; expected one value. Is it complete?")
@@ -172,13 +172,19 @@ class _Document:
         return _number(self.file, names[0], self.text(*names))
 
 
+def _text(element: ET.Element) -> str:
+    """Of an element, in one line."""
+    return " ".join((element.text or "").split())
+
+
 def _number(file: Member, name: str, text: str | None) -> float:
     try:
         number = float(text or "")
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SceneError(f'{file} has "{text}" as {name}; expected a number.')
+        shown = " ".join((text or "").split())
+        raise SceneError(f'{file} has "{shown}" as {name}; expected a number.')
     return number
 
 
@@ -203,7 +209,7 @@ def _tiles(product: _Document) -> dict[str, dict[str, str]]:
     tiles: dict[str, dict[str, str]] = {}
     for element in _granules(product):
         for image in element:
-            path = (image.text or "").strip()
+            path = _text(image)
             if image.tag in {"IMAGE_ID", "IMAGE_ID_2A"}:
                 path = _old_path(element.get("granuleIdentifier", ""), path)
             elif image.tag not in {"IMAGE_FILE", "IMAGE_FILE_2A"}:
@@ -264,8 +270,7 @@ def _offsets(product: _Document, name: str, baseline: str) -> dict[str, float]:
                 f'{product.file} has a {name} of band_id "{number}"; expected 0 to 12, once each.'
             )
         offsets[BAND_IDS[int(number)]] = _number(product.file, name, element.text)
-    # B10 is none of L2A
-    if missing := [band for band in BAND_IDS if band not in offsets and band != "B10"]:
+    if missing := [band.name for band in BANDS if band.name not in offsets]:
         raise SceneError(
             f"{product.file} gives no {name} of {', '.join(missing)}; expected one of each band."
         )
