@@ -78,6 +78,15 @@ def test_it_says_what_the_file_says(result, item):
     assert unquote(asset["href"]) == "./a b.tif"
 
 
+def test_another_reader_of_its_extensions(result):
+    asset = pystac.Item.from_file(str(result.with_suffix(".json"))).assets["data"]
+    assert asset.ext.proj.code == "EPSG:32618"
+    assert asset.ext.proj.shape == [60, 80]
+    assert asset.ext.file.size == result.stat().st_size
+    assert pystac.utils.is_absolute_href(asset.get_absolute_href())
+    assert Path(unquote(asset.get_absolute_href())) == result
+
+
 def test_size_and_checksum_are_the_file_s(result, item):
     content, asset = result.read_bytes(), item["assets"]["data"]
     assert asset["file:size"] == len(content)
