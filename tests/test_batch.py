@@ -124,9 +124,10 @@ def test_pairs_are_found_once(tmp_path):
     assert [scene for _, scene in found(tmp_path)] == ["a_10m", "b_10m"]
 
 
-def test_products_of_several_kinds(tmp_path, image):
-    safe = write_safe(tmp_path, level="L2A", zipped=True)
-    theia = write_theia(tmp_path)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_products_of_several_kinds(tmp_path, image, zipped):
+    safe = write_safe(tmp_path, level="L2A", zipped=zipped)
+    theia = write_theia(tmp_path, zipped=not zipped)
     write_stack(tmp_path / "stack.tif", image)
     assert {name for name, _ in found(tmp_path)} == {safe.name, theia.name, "stack.tif"}
 

@@ -91,10 +91,11 @@ def find_products(
 
 
 def _products_of(source: str, bands: Sequence[str]) -> Iterator[Product]:
-    product = _open(source, bands)
-    if len(product) == 1 and isinstance(product[0].found, SuperresError) and Path(source).is_dir():
+    product, folder = _open(source, bands), Path(source)
+    first = product[0].found
+    if folder.is_dir() and (isinstance(first, SuperresError) or _merely_holds(folder, first)):
         # a folder of products has one that can be read, or is nothing else itself
-        inside = _inside(Path(source), bands)
+        inside = _inside(folder, bands)
         broken: list[Product] = []
         for each in inside:
             if not isinstance(each.found, SuperresError):
@@ -102,9 +103,18 @@ def _products_of(source: str, bands: Sequence[str]) -> Iterator[Product]:
                 yield from inside
                 return
             broken.append(each)
-        if broken and isinstance(product[0].found, UnknownSceneError):
+        if broken and isinstance(first, UnknownSceneError):
             product = broken
     yield from product
+
+
+def _merely_holds(folder: Path, scene: Scene) -> bool:
+    """Whether a scene is a product's folder in a folder, where others may be beside it."""
+    path = Path(scene.files[0].path)
+    if not path.is_relative_to(folder.absolute()):
+        return False
+    child = path.relative_to(folder.absolute()).parts[0]
+    return child.startswith(scene.name) and (folder / child).is_dir()
 
 
 def _open(source: str, bands: Sequence[str]) -> list[Product]:
