@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,15 @@ def test_areas_that_can_not_be_taken(scene, tmp_path, content, said):
 def test_an_area_that_is_not_there(scene, tmp_path):
     with pytest.raises(SceneError, match=r"none\.geojson can't be read: No such file"):
         find_region(scene, area=tmp_path / "none.geojson")
+
+
+def test_areas_that_would_not_end(scene, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large.geojson").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    for path in (tmp_path / "pipe", tmp_path / "large.geojson", Path("/dev/zero"), tmp_path):
+        with pytest.raises(SceneError, match="no file of at most 64 MiB"):
+            find_region(scene, area=path)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ Box = tuple[float, float, float, float]
 """West, south, east, north."""
 LONGITUDE_LATITUDE = "OGC:CRS84"
 """What the coordinates of GeoJSON are in (RFC 7946), unless it has the older member ``crs``."""
+LARGEST = 64 << 20
+"""Bytes of the largest file of an area."""
 STEPS = 21
 """Points on an edge that is brought into another CRS, where it bends; as many as GDAL takes for boxes."""
 
@@ -147,6 +149,11 @@ def _box_of(scene: Scene, area: str | Path | Mapping[str, Any]) -> Box:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
+    # a pipe or a device would not end
+    if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+        raise SceneError(
+            f"{path} is no file of at most {LARGEST >> 20} MiB; expected GeoJSON of an area: simplify it."
+        )
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
