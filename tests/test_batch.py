@@ -132,6 +132,14 @@ def test_products_of_several_kinds(tmp_path, image, zipped):
     assert {name for name, _ in found(tmp_path)} == {safe.name, theia.name, "stack.tif"}
 
 
+@pytest.mark.parametrize("name", ["{}.zip", "{}.SAFE.zip"])
+def test_a_zip_beside_what_it_holds_is_no_second_product(tmp_path, name):
+    zipped = write_safe(tmp_path, level="L2A", zipped=True)
+    product = write_safe(tmp_path, level="L2A")
+    zipped.rename(tmp_path / name.format(product.stem))
+    assert found(tmp_path) == [(product.name, product.stem)]
+
+
 def test_a_broken_product_in_a_folder_is_told(tmp_path, pictures):
     shutil.copy(pictures / "two.tif", tmp_path / "b.tif")
     (tmp_path / "a.tif").write_bytes((pictures / "one.tif").read_bytes()[:1000])

@@ -132,6 +132,11 @@ def _inside(folder: Path, bands: Sequence[str]) -> Iterator[Product]:
             continue
         if not path.is_dir() and path.suffix.lower() not in SUFFIXES:
             continue
+        # a zip that was unpacked, and kept
+        if path.suffix.lower() == ".zip" and any(
+            (folder / name).is_dir() for name in (path.stem, f"{path.stem}.SAFE")
+        ):
+            continue
         for product in _open(str(path), bands):
             if isinstance(product.found, UnknownSceneError):
                 continue
