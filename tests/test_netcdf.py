@@ -168,7 +168,8 @@ def test_each_layout_reads_alike(tmp_path, small, shape):
 
 
 def test_a_scene_per_date_with_one_phase(tmp_path, series, small):
-    """The first date is hidden and the second flat: the third tells the phase of all."""
+    """The first date is hidden and the second flat: the third tells the phase of all, not the coordinates."""
+    series = series.assign_coords(x=series["x"] + 10)
     for name, data in (("variables", geotrellis(series)), ("stack", series)):
         scenes = open_scenes(written(tmp_path / f"{name}.nc", data))
         assert [scene.date for scene in scenes] == ["2026-06-01", "2026-06-06", "2026-06-11"]
