@@ -27,6 +27,7 @@ def test_public_names():
         "superresolve_scene",
     ]
     assert all(getattr(openeo_superres, name) for name in openeo_superres.__all__)
+    assert {*openeo_superres.__all__} <= {*dir(openeo_superres)}
     with pytest.raises(AttributeError, match="no attribute 'upscale'"):
         _ = openeo_superres.upscale
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -20,6 +22,15 @@ def rio(*arguments):
 def test_it_is_registered():
     (found,) = entry_points(group="rasterio.rio_plugins", name="superres")
     assert found.load() is superres
+
+
+def test_other_commands_of_rio_do_not_wait_for_it():
+    """It takes 1.5 s to import what super-resolves."""
+    code = (
+        "import sys, openeo_superres.rio_plugin; sys.exit(str({'xarray', 'openeo'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 def test_it_is_the_command_run(tmp_path):

@@ -1,14 +1,14 @@
 """Super-resolution of Sentinel-2 for openEO: ten bands in, the same ten bands at 5 m out."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .card import DEFAULT_MODEL, ModelCard, list_models, load_card
-from .errors import SuperresError
-from .local import superresolve_local
-from .process import build_process, job_options, load_sentinel2, save_options, superresolve
-
 if TYPE_CHECKING:
+    from .card import DEFAULT_MODEL, ModelCard, list_models, load_card
+    from .errors import SuperresError
+    from .local import superresolve_local
+    from .process import build_process, job_options, load_sentinel2, save_options, superresolve
     from .raster import superresolve_scene
 
 __version__ = version("openeo-superres")
@@ -29,11 +29,28 @@ __all__ = [
     "superresolve_scene",
 ]
 
+_HOMES = {
+    "DEFAULT_MODEL": "card",
+    "ModelCard": "card",
+    "SuperresError": "errors",
+    "build_process": "process",
+    "job_options": "process",
+    "list_models": "card",
+    "load_card": "card",
+    "load_sentinel2": "process",
+    "save_options": "process",
+    "superresolve": "process",
+    "superresolve_local": "local",
+    "superresolve_scene": "raster",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import what needs the extra ``cli`` (rasterio) when it is first asked for."""
-    if name != "superresolve_scene":
+    """Import what is asked for: rasterio may be missing, and ``rio`` need not wait for xarray and openeo."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .raster import superresolve_scene  # noqa: PLC0415
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
-    return superresolve_scene
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -135,12 +135,12 @@ class CogWriter:
             for leftover in _leftovers(self.destination):
                 leftover.unlink(missing_ok=True)
             self._part.touch()
-        except OSError as error:
-            raise OutputError(f"{self.destination} can't be written: {error.strerror or error}.") from error
-        try:
             self._guarded(self._create)
+        except OSError as error:
+            self.discard()
+            raise OutputError(f"{self.destination} can't be written: {error.strerror or error}.") from error
         except BaseException:
-            self._remove()
+            self.discard()
             raise
         return self
 
@@ -171,9 +171,10 @@ class CogWriter:
     ) -> None:
         with suppress(RasterioError, CPLE_BaseError):
             self._dataset.close()
-        self._remove()
+        self.discard()
 
-    def _remove(self) -> None:
+    def discard(self) -> None:
+        """Remove what was written and has no name yet."""
         for path in self.destination.parent.glob(f"{_escaped(self._part.name)}*"):
             path.unlink(missing_ok=True)
 
@@ -231,7 +232,7 @@ class CogWriter:
         valid, errors, remarks = cog_validate(self._part, strict=True, quiet=True)
         if not valid:
             raise OutputError(f"{self.destination} was not written whole: {'; '.join(errors + remarks)}.")
-        with rasterio.open(self._part, driver="GTiff") as dataset:
+        with rasterio.open(self._part, driver="GTiff", num_threads=self._threads) as dataset:
             for fact in ("crs", "transform", "width", "height", "count"):
                 there, expected = getattr(dataset, fact), self._profile[fact]
                 if there != expected and (fact != "crs" or expected):

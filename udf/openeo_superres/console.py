@@ -38,7 +38,14 @@ def progress(text: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(escape(text), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def report(done: int, total: int) -> None:
+            if done < total:
+                bar.update(task, completed=done, total=total)
+            else:  # overviews, packing and a last look take a while, of which nothing is told
+                bar.update(task, description=f"{escape(text)}: finishing the file", total=None)
+
+        yield report
 
 
 def show(table: Table) -> None:

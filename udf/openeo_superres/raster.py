@@ -133,13 +133,13 @@ def superresolve_scene(
     )
     with block_cache(scene), ExitStack() as stack:
         writers = [
-            stack.enter_context(
-                _writer(
-                    target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads
-                )
-            )
+            _writer(target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads)
             for target, said in zip(targets.rasters, tags, strict=False)
         ]
+        for writer in writers:
+            # an interrupt may come between the making of a file and its place on the stack
+            stack.callback(writer.discard)
+            stack.enter_context(writer)
         outputs = [_Selected(writer, picked) for writer in writers]
         stream(
             scene,

@@ -1,4 +1,8 @@
-"""The command ``run`` as one of rasterio's: ``rio superres SOURCE... OUTPUT``."""
+"""The command ``run`` as one of rasterio's: ``rio superres SOURCE... OUTPUT``.
+
+rasterio imports the plugins of every package whatever is called, so this imports nothing of ours before its
+turn.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,6 @@ import warnings
 from typing import Any
 
 import click
-import rasterio
-
-from .console import complain, reason
-from .products import run
-from .udf import SuperresError
 
 
 class _Mistake(click.ClickException):
@@ -20,10 +19,22 @@ class _Mistake(click.ClickException):
 
 
 class _RioCommand(click.Command):
-    """A command that ends in one line where ``openeo-superres`` does."""
+    """A command that becomes ``openeo-superres run`` when called, and ends in one line where that does."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Take the arguments and options of ``run``: see :meth:`click.Command.make_context`."""
+        from .products import run  # noqa: PLC0415
+
+        self.callback, self.params, self.help = run.callback, run.params, run.help
+        return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it within rasterio's environment: see :meth:`click.Command.invoke`."""
+        import rasterio  # noqa: PLC0415
+
+        from .console import complain, reason  # noqa: PLC0415
+        from .udf import SuperresError  # noqa: PLC0415
+
         try:
             with rasterio.Env(), warnings.catch_warnings():  # type: ignore[no-untyped-call]
                 warnings.showwarning = lambda message, *_, **__: complain("Warning", message)
@@ -32,11 +43,4 @@ class _RioCommand(click.Command):
             raise _Mistake(reason(error)) from error
 
 
-superres = _RioCommand(
-    "superres",
-    callback=run.callback,
-    params=run.params,
-    help=run.help,
-    short_help="Super-resolve Sentinel-2 to 5 m.",
-)
-"""The same arguments and options as ``openeo-superres run``."""
+superres = _RioCommand("superres", short_help="Super-resolve Sentinel-2 to 5 m.")
