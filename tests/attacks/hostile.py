@@ -411,6 +411,18 @@ def pipes_in_a_folder(folder: Path) -> Attack:
     return _run(folder / "a")
 
 
+def pipe_named_zip_in_a_folder(folder: Path) -> Attack:
+    (folder / "a").mkdir()
+    os.mkfifo(folder / "a" / "S2A_MSIL2A.zip")
+    return ["run", str(folder / "a"), str(folder), "--model", "cubic_mtf"]
+
+
+def pipe_named_nc_in_a_folder(folder: Path) -> Attack:
+    (folder / "a").mkdir()
+    os.mkfifo(folder / "a" / "cube.nc")
+    return ["run", str(folder / "a"), str(folder), "--model", "cubic_mtf"]
+
+
 def pipe_for_a_model(folder: Path) -> Attack:
     os.mkfifo(folder / "m.json")
     return ["run", SAMPLE, str(folder / "out.tif"), "--model", str(folder / "m.json")]
@@ -426,6 +438,26 @@ def pipe_for_weights(folder: Path) -> Attack:
 def pipe_for_a_description(folder: Path) -> Attack:
     os.mkfifo(folder / "m.yaml")
     return ["adopt", str(folder / "m.yaml"), "-o", str(folder / "out")]
+
+
+def _area(folder: Path, area: Path) -> Attack:
+    return ["run", SAMPLE, str(folder / "out.tif"), "--model", "cubic_mtf", "--area", str(area)]
+
+
+def pipe_for_an_area(folder: Path) -> Attack:
+    os.mkfifo(folder / "a.geojson")
+    return _area(folder, folder / "a.geojson")
+
+
+def area_of_nested_lists(folder: Path) -> Attack:
+    text = '{"type": "Polygon", "coordinates": ' + "[" * 500_000
+    (folder / "a.geojson").write_text(text)
+    return _area(folder, folder / "a.geojson")
+
+
+def terabyte_of_an_area(folder: Path) -> Attack:
+    _holes(folder / "a.geojson", b"{")
+    return _area(folder, folder / "a.geojson")
 
 
 def endless_device(folder: Path) -> Attack:

@@ -246,7 +246,7 @@ def assemble(
         masks={name: _place(name, raster, 0, grid) for name, raster in (masks or {}).items()},
     )
     phase = _native_phase(scene)
-    untold = any(np.dtype(file.dtype).kind == "f" and file.gain == 1 for file in scene.files)
+    untold = _untold(scene)
     if phase is None or untold:
         samples = _samples(scene)
         try:
@@ -257,6 +257,11 @@ def assemble(
         except SuperresError as error:
             raise SceneError(f"{path}: {error}") from error
     return replace(scene, phase=phase)
+
+
+def _untold(scene: Scene) -> bool:
+    """Whether nothing tells reflectance from DN but the pixels."""
+    return any(np.dtype(file.dtype).kind == "f" and file.gain == 1 for file in scene.files)
 
 
 def _choose(name: str, resolution: int, rasters: Sequence[Raster]) -> Raster:
@@ -360,7 +365,7 @@ def shared_phase(scenes: Sequence[Scene]) -> tuple[int, int]:
     try:
         for i in np.unique(np.linspace(0, len(scenes) - 1, VOTERS, dtype=int)):
             numbers = _samples(scenes[i])
-            if all(file.gain == 1 for file in first.files):
+            if _untold(first):
                 refuse_reflectance(numbers)
             if native is None:
                 votes += phase_votes(numbers[:, coarse_indices(first.bands)])
