@@ -228,6 +228,22 @@ def test_classic_files(tmp_path, series, version, records):
         np.testing.assert_array_equal(scene.read(WINDOW), expected(date))
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_records_of_odd_sizes(tmp_path, alone):
+    """They are filled up to four bytes, unless the records are of one variable alone."""
+    numbers = {name: np.arange(i, i + 15, dtype="i2").reshape(5, 3) for i, name in enumerate("ab")}
+    parts = {name: (("t", "x"), numbers[name], {}) for name in ("a" if alone else "ab")}
+    path = classic(tmp_path / "c.nc", {"x": (("x",), np.arange(3, dtype="i2"), {}), **parts}, records="t")
+    with cdf.opened_variables(str(path)) as variables:
+        for name in parts:
+            np.testing.assert_array_equal(variables[name].whole(), numbers[name])
+            part = variables[name].read((slice(2, 4), slice(1, 3)))
+            np.testing.assert_array_equal(part, numbers[name][2:4, 1:3])
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(OSError, match="but the file ends"), cdf.opened_variables(str(path)):
+        pass
+
+
 def test_a_classic_stack_with_labels_of_characters(tmp_path, small):
     labels = np.array([list(name) for name in BAND_NAMES], "S1")
     parts = {axis: ((axis,), small[axis].to_numpy(), {}) for axis in ("y", "x")}
