@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -378,6 +379,17 @@ def netcdf_in_one_chunk(folder: Path) -> Attack:
 
 def netcdf_of_another_file(folder: Path) -> Attack:
     return _run(_netcdf(folder / "a.nc", 32, external=[("/etc/passwd", 0, 2048)]))
+
+
+def netcdf_bomb_in_a_chunk(folder: Path) -> Attack:
+    """A gigabyte that is packed as 512 bytes."""
+    path = _netcdf(folder / "a.nc", 16, chunks=(16, 16), compression="gzip")
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1 << 10)) + packer.flush()
+    with h5py.File(path, "a") as file:
+        file["x"][:], file["y"][:] = 435745 + 10.0 * np.arange(16), 4165115 - 10.0 * np.arange(16)
+        file["B02"].id.write_direct_chunk((0, 0), packed)
+    return _run(path)
 
 
 def classic_netcdf_of_2_32_dimensions(folder: Path) -> Attack:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import struct
-from contextlib import ExitStack, contextmanager
+import zlib
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ LARGEST_HEADER = 16 << 20
 """Bytes of the largest header of a classic file that is read; real ones have some KiB."""
 LARGEST_CHUNK = 256 << 20
 """Bytes of the largest chunk that is read: HDF5 unpacks it whole, however small the window is."""
+MOST_PACKED, CHECKSUM = 1032, 4
+"""How many times larger deflate makes bytes at most; bytes of a chunk's checksum."""
 
 Slices = tuple[slice, ...]
 
@@ -104,7 +107,10 @@ def _hdf5_variables(file: h5netcdf.File, raw: h5py.File) -> dict[str, Variable]:
         kind = np.dtype(object) if variable.dtype in {str, bytes} else np.dtype(variable.dtype)
         attrs = {key: _plain(value) for key, value in variable.attrs.items()}
 
-        def read(slices: Slices, variable: h5netcdf.Variable = variable) -> NDArray[Any]:
+        def read(
+            slices: Slices, variable: h5netcdf.Variable = variable, member: h5py.Dataset = raw[name]
+        ) -> NDArray[Any]:
+            _guarded(_check_chunks, member, slices)
             numbers: NDArray[Any] = np.asarray(_guarded(variable.__getitem__, slices))
             return numbers
 
@@ -123,11 +129,34 @@ def _check_members(file: h5py.File, library: Any) -> None:
             continue
         if member.external or member.is_virtual:
             raise OSError(f"its {name} is stored in other files; expected one file with all of it")
+        filters = member.id.get_create_plist()
+        kinds = [filters.get_filter(i)[0] for i in range(filters.get_nfilters())]
+        if kinds.count(library.h5z.FILTER_DEFLATE) > 1:
+            raise OSError(f"its {name} is packed twice; expected once")
         if member.chunks and math.prod(member.chunks) * member.dtype.itemsize > LARGEST_CHUNK:
             raise OSError(
                 f"its {name} has chunks of {member.chunks} numbers, which don't fit into memory; "
                 "expected at most 256 MiB: write it with smaller chunks"
             )
+
+
+def _check_chunks(member: h5py.Dataset, slices: Slices) -> None:
+    """Refuse chunks that unpack to more than they hold: HDF5 would give them any memory."""
+    if member.compression != "gzip":
+        return
+    size = math.prod(member.chunks) * member.dtype.itemsize
+    starts = [
+        range(part.start // chunk * chunk, part.stop, chunk)
+        for part, chunk in zip(slices, member.chunks, strict=True)
+    ]
+    for start in product(*starts):
+        if (member.id.get_chunk_info_by_coord(start).size or 0) * MOST_PACKED <= LARGEST_CHUNK:
+            continue
+        unpacker = zlib.decompressobj()
+        with suppress(zlib.error):  # HDF5 will say so
+            unpacker.decompress(member.id.read_direct_chunk(start)[1], size + CHECKSUM)
+        if unpacker.unconsumed_tail:
+            raise OSError(f"its chunk at {start} unpacks to more than its {size} bytes")
 
 
 def _plain(value: Any) -> Any:
