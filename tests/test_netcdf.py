@@ -2,6 +2,7 @@
 
 import struct
 import threading
+import zlib
 from dataclasses import replace
 from functools import partial
 
@@ -479,6 +480,37 @@ def test_sizes_that_fit_no_memory_are_refused(tmp_path, shape, chunks, said):
             file.create_dataset(axis, (size,), "f8", chunks=(1024,)).make_scale(axis)
             file["B02"].dims["yx".index(axis)].attach_scale(file[axis])
     with pytest.raises(SceneError, match=said):
+        open_scenes(tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+def test_chunks_may_unpack_to_their_size_and_no_more(tmp_path, monkeypatch, checksum):
+    monkeypatch.setattr(cdf, "LARGEST_CHUNK", 1 << 13)
+    numbers = np.random.default_rng(0).integers(0, 9, (100, 60)).astype("u2")
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        options = {"compression": "gzip", "shuffle": True, "fletcher32": checksum, "fillvalue": 7}
+        stored = file.create_dataset("B02", (100, 90), "u2", chunks=(50, 60), **options)
+        stored[:, :60] = numbers  # the chunks beyond are never written
+    with cdf.opened_variables(str(tmp_path / "a.nc")) as variables:
+        read = variables["B02"].read((slice(40, 100), slice(10, 90)))
+    np.testing.assert_array_equal(read[:, :50], numbers[40:, 10:])
+    assert (read[:, 50:] == 7).all()
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        file["B02"].id.write_direct_chunk((50, 0), zlib.compress(bytes(50 * 60 * 2 + 5)))
+    with cdf.opened_variables(str(tmp_path / "a.nc")) as variables:
+        variables["B02"].read((slice(0, 50), slice(0, 90)))
+        with pytest.raises(OSError, match=r"chunk at \(50, 0\) unpacks to more than its 6000 bytes"):
+            variables["B02"].read((slice(49, 51), slice(0, 1)))
+
+
+def test_what_is_packed_twice_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        facts = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        facts.set_chunk((8, 8))
+        facts.set_deflate(9)
+        facts.set_deflate(9)
+        h5py.h5d.create(file.id, b"B02", h5py.h5t.NATIVE_UINT16, h5py.h5s.create_simple((8, 8)), facts)
+    with pytest.raises(SceneError, match="its B02 is packed twice"):
         open_scenes(tmp_path / "a.nc")
 
 
