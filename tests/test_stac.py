@@ -1,11 +1,10 @@
 import json
 import shutil
-import threading
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -476,56 +475,29 @@ def test_the_date_is_in_utc(tmp_path, dn, said, date):
 # ---- over the network
 
 
-class Files(BaseHTTPRequestHandler):
-    """Serves a folder, with ranges, as GDAL needs them."""
-
-    folder = None
-    asked = None
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        if self.path.startswith("/busy") and len(self.asked) == 1:
-            self.send_error(503)
-            return
-        path = self.folder / unquote(self.path.partition("?")[0]).lstrip("/")
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        start, stop = 0, len(content)
-        if spans := self.headers.get("Range"):
-            first, last = spans.removeprefix("bytes=").split("-")
-            start, stop = int(first), min(int(last) + 1, len(content)) if last else len(content)
-        self.send_response(206 if spans else 200)
-        self.send_header("Content-Length", str(stop - start))
-        self.send_header("Accept-Ranges", "bytes")
-        if spans:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content[start:stop])
-
-    def log_message(self, *_):
-        """Say nothing."""
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Address of a server, the folder that it serves, and the list of what it was asked for."""
+    folder = tmp_path_factory.mktemp("served")
+    log = tmp_path_factory.mktemp("log") / "asked.txt"
+    command = [sys.executable, Path(__file__).with_name("range_server.py"), folder, log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}", folder, log
+        process.terminate()
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """Address of a server of ``tmp_path/served``, and what it was asked for."""
+def server(served, tmp_path, monkeypatch):
+    """Address of an empty folder of this test, that folder, and what tells the paths that were asked for."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    folder = tmp_path / "served"
-    folder.mkdir()
-    asked = []
-    handler = type("Handler", (Files,), {"folder": folder, "asked": asked})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", folder, asked
-        running.shutdown()
-        thread.join()
+    url, folder, log = served
+    inside = folder / tmp_path.name
+    inside.mkdir()
+    return (
+        f"{url}/{inside.name}",
+        inside,
+        lambda: [path for path in log.read_text().splitlines() if path.startswith(f"/{inside.name}/")],
+    )
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
@@ -546,7 +518,7 @@ def test_an_item_and_its_files_may_be_remote(server, dn, catalogue):
     assert scene.masks["SCL"].path.startswith(f"/vsicurl/{url}/items/SCL")
     # no previews, no coarser copies, no other files beside
     expected = {Path(file.path.partition("?")[0]).name for file in (*scene.files, *scene.masks.values())}
-    assert {Path(path.partition("?")[0]).name for path in asked} == {name, *expected}
+    assert {Path(path.partition("?")[0]).name for path in asked()} == {name, *expected}
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
@@ -564,7 +536,7 @@ def test_a_busy_server_is_asked_again(server, tmp_path, dn):
     write(folder / "busy.tif", dn["B02"])
     asset = {"href": f"{url}/busy.tif", "raster:bands": [{"offset": 0}]}
     scene = open_scene(write_item(tmp_path, {"blue": asset}), ("B02",))
-    assert len(asked) > 1
+    assert len(asked()) > 1
     np.testing.assert_array_equal(scene.read(WHOLE), image(dn, ("B02",)))
 
 
@@ -585,16 +557,15 @@ def test_over_the_network_two_bands_are_compared_with_their_offset(server, tmp_p
 @pytest.mark.allow_hosts(["127.0.0.1"])
 def test_s3_is_read_with_the_account_of_the_environment(server, tmp_path, dn, monkeypatch):
     url, folder, _ = server
-    (folder / "bucket").mkdir()
-    write(folder / "bucket/B02.jp2", dn["B02"], raised=1000)
+    write(folder / "B02.jp2", dn["B02"], raised=1000)
     for name, value in {
-        "AWS_S3_ENDPOINT": url.removeprefix("http://"),
+        "AWS_S3_ENDPOINT": url.removeprefix("http://").partition("/")[0],
         "AWS_HTTPS": "NO",
         "AWS_VIRTUAL_HOSTING": "FALSE",
         "AWS_NO_SIGN_REQUEST": "YES",
     }.items():
         monkeypatch.setenv(name, value)
-    asset = {"href": "s3://bucket/B02.jp2", "type": "image/jp2", "raster:offset": -0.1}
+    asset = {"href": f"s3://{folder.name}/B02.jp2", "type": "image/jp2", "raster:offset": -0.1}
     scene = open_scene(write_item(tmp_path, {"B02_10m": asset}), ("B02",))
     np.testing.assert_array_equal(scene.read(WHOLE), image(dn, ("B02",)))
 
@@ -619,9 +590,9 @@ def test_what_fails_over_the_network_is_named(server, tmp_path, dn):
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_server_that_is_not_there_is_named(server, tmp_path):
-    url, _, _ = server
-    gone = url.replace(url.rpartition(":")[2], "9")
+def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    gone = "http://127.0.0.1:9"
     with pytest.raises(SceneError, match=rf"^{gone}/item.json can't be read"):
         open_scene(f"{gone}/item.json")
     with pytest.raises(SceneError, match=rf"{gone}/B02.tif can't be read"):
