@@ -1,7 +1,7 @@
 """Serve a folder on 127.0.0.1, with ranges, as GDAL needs them: ``python range_server.py FOLDER LOG``.
 
-It is a process of its own, as rasterio may keep Python's lock while it waits for an answer. It prints its port;
-every path that is asked for becomes a line of LOG. What begins with "busy" is had at the second time of asking.
+It is a process of its own, as rasterio may keep Python's lock while it waits for an answer. It prints its
+port; every path that is asked for becomes a line of LOG. What begins with "busy" is had at the second asking.
 """
 
 import sys
