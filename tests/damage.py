@@ -14,7 +14,7 @@ from affine import Affine
 from products import write_safe, zip_folder
 
 from openeo_superres.errors import SceneError
-from openeo_superres.manifest import verify
+from openeo_superres.readers.manifest import verify
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BAND_NAMES
 

@@ -13,9 +13,10 @@ import rasterio
 import xarray as xr
 from click.testing import CliRunner
 
-from openeo_superres import cdf, superresolve_local, superresolve_scene
+from openeo_superres import superresolve_local, superresolve_scene
 from openeo_superres.cli import main
 from openeo_superres.errors import SceneError
+from openeo_superres.readers import cdf
 from openeo_superres.scene import open_scene, open_scenes
 from openeo_superres.sensor import BAND_NAMES
 

@@ -7,11 +7,11 @@ import rasterio
 from affine import Affine
 from products import EPSG, NORTH, WEST, write_image
 
-from openeo_superres import offset as offset_module
 from openeo_superres.bandfile import inspect_raster, opened
 from openeo_superres.errors import SceneError
 from openeo_superres.grid import assemble
-from openeo_superres.offset import check_offset
+from openeo_superres.readers import offset as offset_module
+from openeo_superres.readers.offset import check_offset
 
 GRID = {"crs": f"EPSG:{EPSG}", "transform": Affine(10, 0, WEST, 0, -10, NORTH)}
 

@@ -22,10 +22,10 @@ from products import (
     zip_folder,
 )
 
-from openeo_superres import archive
 from openeo_superres.errors import SceneError
-from openeo_superres.safe import SCL_CLASSES, _check_length, find_product
-from openeo_superres.safexml import BAND_IDS, read_metadata
+from openeo_superres.readers import archive
+from openeo_superres.readers.safe import SCL_CLASSES, _check_length, find_product
+from openeo_superres.readers.safexml import BAND_IDS, read_metadata
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BAND_NAMES, BANDS
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from openeo_superres.cli import main
 from openeo_superres.errors import SceneError
 from openeo_superres.grid import Mask
+from openeo_superres.readers.stac import read_stac
 from openeo_superres.scene import open_scene, open_scenes
 from openeo_superres.sensor import BAND_NAMES, BANDS
-from openeo_superres.stac import read_stac
 
 SAMPLE = Path(__file__).parents[1] / "examples/data"
 SIZE = 64
@@ -548,7 +548,9 @@ def test_over_the_network_two_bands_are_compared_with_their_offset(server, tmp_p
         facts["href"] = f"{url}/{facts['href'].rpartition('/')[2]}"
     path = write_item(tmp_path, assets, version="1.1.0", processing__version="05.09")
     checked = []
-    monkeypatch.setattr("openeo_superres.stac.check_offset", lambda scene, **_: checked.append(scene.bands))
+    monkeypatch.setattr(
+        "openeo_superres.readers.stac.check_offset", lambda scene, **_: checked.append(scene.bands)
+    )
     for bands in (PAIR, BAND_NAMES):
         open_scene(path, bands)
     assert checked == [PAIR, ("B02", "B12")]

@@ -157,7 +157,7 @@ def opened(path: str, driver: str) -> Iterator[DatasetReader]:
     The driver is said, whatever the extension: a VRT named .tif could read any file or address.
     """
     if driver == "netCDF":
-        from .netcdf import opened_cube  # noqa: PLC0415  (it imports this module)
+        from .readers.netcdf import opened_cube  # noqa: PLC0415  (it imports this module)
 
         with opened_cube(path) as cube:
             yield cast("DatasetReader", cube)  # read alike

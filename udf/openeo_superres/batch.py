@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .card import SHA256_MULTIHASH
 from .errors import OutputError, SceneError, UnknownSceneError
-from .manifest import verify
 from .raster import superresolve_scene
+from .readers.manifest import verify
 from .scene import open_scenes
 from .targets import Targets, result_path
 from .udf import SuperresError
@@ -78,7 +78,7 @@ def find_products(
     """
     for source in sources:
         dates, nothing = [], True
-        for product in _products_of(source, bands):
+        for product in _readable(source, bands):
             if isinstance(product.found, SuperresError) or (product.found.date or "").startswith(date or ""):
                 nothing = False
                 yield product
@@ -88,6 +88,14 @@ def find_products(
             yield Product(
                 source, SceneError(f"{source} has nothing of {date}; its dates: {', '.join(sorted(dates))}.")
             )
+
+
+def _readable(source: str, bands: Sequence[str]) -> Iterator[Product]:
+    """Products of a source; the one that a folder is, if the folder may not be listed."""
+    try:
+        yield from _products_of(source, bands)
+    except OSError as error:
+        yield Product(source, SceneError(f"{source} can't be read: {error.strerror or error}."))
 
 
 def _products_of(source: str, bands: Sequence[str]) -> Iterator[Product]:

@@ -17,8 +17,8 @@ from .batch import Batch, find_products, placed
 from .card import load_card
 from .cog import ENCODINGS
 from .console import complain, progress, reason, show
-from .manifest import verify
 from .options import DATE, JSON, MODEL, PROVIDER, THREADS, VERIFY, parse_bands, parse_masks
+from .readers.manifest import verify
 from .scene import open_scenes
 from .space import output_bytes, peak_bytes
 from .stream import open_model

@@ -10,15 +10,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .asset import REMOTE
 from .errors import SceneError, UnknownSceneError
-from .geotiff import read_band_folder, read_pair, read_stack
 from .grid import Scene, Window
-from .netcdf import read_netcdf
-from .safe import read_safe
+from .readers.asset import REMOTE
+from .readers.geotiff import read_band_folder, read_pair, read_stack
+from .readers.netcdf import read_netcdf
+from .readers.safe import read_safe
+from .readers.stac import read_stac
+from .readers.theia import read_theia
 from .sensor import BAND_NAMES
-from .stac import read_stac
-from .theia import read_theia
 from .udf import SuperresError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def open_scenes(source: str | Path, bands: Sequence[str] = BAND_NAMES) -> list[S
     folder that holds these two. Numbers are DN, unless scale and offset tags say how they become reflectance.
     Nodata is what the file says, else 0 for unsigned integers, as in Sentinel-2 products. A NetCDF is a cube
     as openEO back-ends and xarray write it: a variable per band, or a dimension of bands; for its nodata see
-    :func:`openeo_superres.netcdf.read_netcdf`.
+    :func:`openeo_superres.readers.netcdf.read_netcdf`.
 
     Args:
         source: Path of a file or a folder, or the address of a STAC item.

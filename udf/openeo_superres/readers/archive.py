@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from .errors import SceneError
+from openeo_superres.errors import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from openeo_superres.bandfile import band_name, inspect_raster
+from openeo_superres.errors import SceneError
+from openeo_superres.grid import Mask, Scene, assemble
+from openeo_superres.sensor import BANDS
+
 from .archive import children, gdal_name, product_root, read_xml
-from .bandfile import band_name, inspect_raster
-from .errors import SceneError
-from .grid import Mask, Scene, assemble
-from .sensor import BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from openeo_superres.bandfile import BandFile, Raster
+
     from .archive import Member
-    from .bandfile import BandFile, Raster
 
 METADATA = "_MTD_ALL.xml"
 REFLECTANCE = {"L2A": "FRE", "L3A": "FRC"}

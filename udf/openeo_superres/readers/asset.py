@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
-from .bandfile import band_name, inspect_raster
-from .errors import SceneError
+from openeo_superres.bandfile import band_name, inspect_raster
+from openeo_superres.errors import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .bandfile import Raster
+    from openeo_superres.bandfile import Raster
 
 REMOTE = ("http://", "https://")
 COMMON = {

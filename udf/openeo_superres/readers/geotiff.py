@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .bandfile import band_name, inspect_raster
-from .errors import SceneError
-from .grid import Scene, assemble
+from openeo_superres.bandfile import band_name, inspect_raster
+from openeo_superres.errors import SceneError
+from openeo_superres.grid import Scene, assemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .bandfile import Raster
+    from openeo_superres.bandfile import Raster
 
 SUFFIXES = (".tif", ".tiff", ".jp2")
 """Of the files that are looked at in a folder."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from openeo_superres.errors import SceneError
+from openeo_superres.sensor import BANDS
+
 from .archive import children, read_xml
-from .errors import SceneError
-from .sensor import BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from openeo_superres.errors import SceneError
+
 from .archive import read_xml, unpacked
-from .errors import SceneError
 from .safe import find_product
 from .safexml import needed_files
 

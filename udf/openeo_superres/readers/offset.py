@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bandfile import opened, reading
+from openeo_superres.bandfile import opened, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-    from .bandfile import BandFile
-    from .grid import Scene
+    from openeo_superres.bandfile import BandFile
+    from openeo_superres.grid import Scene
 
 DARK, DARK_SHARE = 900, 1e-3
 """Raised numbers hardly fall below the first; not raised, more than this share of the valid ones do."""

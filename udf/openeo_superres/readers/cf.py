@@ -11,8 +11,8 @@ import xarray as xr
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from .bandfile import PIXEL
-from .errors import SceneError
+from openeo_superres.bandfile import PIXEL
+from openeo_superres.errors import SceneError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -31,17 +31,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
+from openeo_superres.errors import SceneError, UnknownSceneError
+from openeo_superres.grid import Scene, assemble
+from openeo_superres.sensor import BANDS, REFLECTANCE_SCALE
+
 from .asset import REMOTE, choose, image_assets
-from .errors import SceneError, UnknownSceneError
-from .grid import Scene, assemble
 from .offset import check_offset
-from .sensor import BANDS, REFLECTANCE_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openeo_superres.bandfile import Raster
+
     from .asset import Asset
-    from .bandfile import Raster
 
 LARGEST = 16 << 20
 """Bytes of the largest item that is read; real ones have 100 KiB at most."""

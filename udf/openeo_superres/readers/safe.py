@@ -12,18 +12,20 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
+from openeo_superres.bandfile import JPEG_2000, inspect_raster
+from openeo_superres.errors import SceneError
+from openeo_superres.grid import Scene, assemble
+
 from .archive import children, file_size, gdal_name, product_root, unpacked
-from .bandfile import JPEG_2000, inspect_raster
-from .errors import SceneError
-from .grid import Scene, assemble
 from .offset import check_offset
 from .safexml import PRODUCT_FILE, RESOLUTIONS, product_file, product_files, read_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openeo_superres.bandfile import Raster
+
     from .archive import Member
-    from .bandfile import Raster
     from .safexml import SafeMetadata
 
 ZIPPED = re.compile(r"S2[A-Z]_\w*MSI\w*(\.SAFE)?\.zip")

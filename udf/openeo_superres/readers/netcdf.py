@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from .bandfile import Raster, band_name, reading
+from openeo_superres.bandfile import Raster, band_name, reading
+from openeo_superres.errors import SceneError
+from openeo_superres.grid import Scene, assemble, shared_phase
+
 from .cdf import is_netcdf, opened_variables
 from .cf import LARGEST_AXIS, TIME_AXES, Numbers, crs_of, dates_of, edge_of, texts
-from .errors import SceneError
-from .grid import Scene, assemble, shared_phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

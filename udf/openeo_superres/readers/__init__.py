@@ -1,0 +1,1 @@
+"""Readers of products: each finds the files of a scene, and says what their numbers mean."""
