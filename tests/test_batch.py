@@ -12,7 +12,7 @@ from products import write_safe
 from rasterio.rio.main import main_group
 from theia_files import write_theia
 
-from openeo_superres import batch, raster
+from openeo_superres import batch, raster, scene
 from openeo_superres.batch import find_products
 from openeo_superres.cli import main
 from openeo_superres.errors import SceneError
@@ -233,6 +233,33 @@ def test_a_failure_does_not_stop_the_others(tmp_path, pictures, call):
     assert "none.tif" in line
     assert names(output) == ["one_SR5M_nearest.tif", "two_SR5M_nearest.tif"]
     assert len(result.stdout.splitlines()) == 2
+
+
+def test_a_folder_that_may_not_be_listed_does_not_stop_the_others(tmp_path, pictures, call, monkeypatch):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    iterdir = Path.iterdir
+
+    def refusing(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    # root may read anything, so the system's refusal is played
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    monkeypatch.setattr(batch, "open_scenes", refusing_open(closed))
+    (line,) = failures(call(closed, pictures, tmp_path))
+    assert "closed can't be read: Permission denied" in line
+    assert len(names(tmp_path)) == 2
+
+
+def refusing_open(closed):
+    def open_scenes(source, bands):
+        if source == str(closed):
+            raise SceneError(f"{source} can't be opened: Permission denied.")
+        return scene.open_scenes(source, bands)
+
+    return open_scenes
 
 
 def test_memory_that_is_short_does_not_stop_the_others(tmp_path, pictures, call, monkeypatch):

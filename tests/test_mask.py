@@ -7,7 +7,7 @@ from products import NODATA, coarser, sample_numbers, write_safe
 from theia_files import SIZE, theia_masks, write_theia
 
 from openeo_superres import superresolve_scene
-from openeo_superres.errors import SceneError
+from openeo_superres.errors import OutputError, SceneError
 from openeo_superres.mask import hide, mask_text
 from openeo_superres.scene import open_scene
 
@@ -84,14 +84,25 @@ def test_text():
 
 def test_what_is_hidden_is_nodata_in_the_result_and_nothing_else(tmp_path, safe, mtf_card):
     scene = open_scene(safe)
-    path = superresolve_scene(safe, tmp_path / "o.tif", mtf_card, mask={"SCL": (4,)}, dtype="float32")
-    with rasterio.open(path) as dataset:
+    path = superresolve_scene(
+        safe, tmp_path / "o.tif", mtf_card, mask={"SCL": (4,)}, dtype="float32", compare="bicubic"
+    )
+    with rasterio.open(path) as dataset, rasterio.open(tmp_path / "o_bicubic.tif") as bicubic:
         result = dataset.read()
-        assert dataset.tags()["MASK"] == "SCL=4"
+        assert dataset.tags()["MASK"] == bicubic.tags()["MASK"] == "SCL=4"
+        np.testing.assert_array_equal(np.isnan(bicubic.read()), np.isnan(result))
     hidden = (classes(scene) == 4).repeat(2, axis=0).repeat(2, axis=1)
     there = np.isnan(scene.read((0, 0, scene.width, scene.height)))
     expected = there.repeat(2, axis=1).repeat(2, axis=2) | hidden
     np.testing.assert_array_equal(np.isnan(result), expected)
+
+
+def test_a_mask_is_never_overwritten(theia, mtf_card):
+    path = Path(open_scene(theia).masks["CLM"].path)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="would be read"):
+        superresolve_scene(theia, path, mtf_card, mask={"CLM": (1,)}, overwrite=True)
+    assert path.read_bytes() == before
 
 
 def test_hidden_pixels_leave_no_trace_in_the_result(tmp_path, mtf_card):

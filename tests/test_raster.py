@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioIOError
 from rasterio.warp import transform_bounds
 from rio_cogeo.cogeo import cog_validate
 
-from openeo_superres import cog, stream
+from openeo_superres import cog, raster, stream
 from openeo_superres.card import ModelCard
 from openeo_superres.cog import ENCODINGS
 from openeo_superres.errors import OutputError, SceneError, SuperresError
@@ -232,6 +234,13 @@ def test_the_file_says_what_it_is(tmp_path, nearest_card):
             assert float(statistics["STATISTICS_STDDEV"]) == pytest.approx(pixels.std())
 
 
+def test_overviews_go_down_to_a_block(tmp_path, nearest_card, monkeypatch):
+    monkeypatch.setattr(cog, "BLOCK", 128)
+    result = superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=(0, 0, 300, 30))
+    with rasterio.open(result, driver="GTiff") as dataset:
+        assert [dataset.overviews(index) for index in dataset.indexes] == [[2, 4, 8]] * 10
+
+
 @pytest.mark.parametrize("window", [None, WINDOW, (511, 511, 1, 1), (3, 0, 2, 511)])
 def test_outer_bounds_are_those_of_the_window(tmp_path, nearest_card, window):
     result = superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=window)
@@ -345,10 +354,19 @@ def test_windows_that_are_not_there(tmp_path, nearest_card, options, said):
     nothing_but(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"dtype": "int8"}, {"compare": "nearest"}, {"size": 0}])
+@pytest.mark.parametrize(
+    "options", [{"dtype": "int8"}, {"compare": "nearest"}, {"size": 0}, {"threads": 0}, {"threads": -1}]
+)
 def test_unknown_options(tmp_path, nearest_card, options):
     with pytest.raises(SuperresError, match="expected dtype int16"):
         superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, **options)
+
+
+def test_a_scene_that_was_opened_with_too_few_bands(tmp_path, nearest_card):
+    scene = open_scene(SAMPLE, BAND_NAMES[:9])
+    with pytest.raises(SceneError, match=f"without {BAND_NAMES[9]}; model nearest needs"):
+        superresolve_scene(scene, tmp_path / "o.tif", nearest_card)
+    nothing_but(tmp_path)
 
 
 # ---- whole or not at all
@@ -508,16 +526,86 @@ def test_a_damaged_scene_leaves_nothing(tmp_path, image, nearest_card):
     nothing_but(tmp_path, "scene.tif")
 
 
+def test_an_interrupt_does_not_wait_for_the_conversion(tmp_path, nearest_card, monkeypatch):
+    """It takes minutes of a tile, in GDAL, which hears no signal; it ends where it can't read on."""
+
+    def convert(tiles, _part, **_):
+        assert tiles.stat().st_size
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            if not tiles.stat().st_size:
+                raise RasterioIOError("can't be read")
+            time.sleep(0.01)
+
+    monkeypatch.setattr("rasterio.shutil.copy", convert)
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW)
+    assert time.perf_counter() - started < 9
+    nothing_but(tmp_path)
+
+
+def test_an_interrupt_when_a_file_was_just_made(tmp_path, nearest_card, monkeypatch):
+    enter = cog.CogWriter.__enter__
+
+    def interrupted(writer):
+        enter(writer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cog.CogWriter, "__enter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW)
+    nothing_but(tmp_path)
+
+
+def test_nothing_that_describes_an_earlier_raster_stays(tmp_path, nearest_card):
+    """GDAL would take statistics beside a file for its own."""
+    stale = (
+        '<PAMDataset><PAMRasterBand band="1"><Metadata><MDI key="STATISTICS_MAXIMUM">77</MDI></Metadata>'
+        "</PAMRasterBand></PAMDataset>"
+    )
+    for name in ("o.tif", "o.tif.ovr", "o.tif.msk", "o_bicubic.tif.aux.xml", "other.tif.ovr", "o.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "o.tif.aux.xml").write_text(stale)
+    superresolve_scene(
+        SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW, compare="bicubic", overwrite=True
+    )
+    nothing_but(tmp_path, "o.tif", "o_bicubic.tif", "o.txt", "other.tif.ovr")
+    with rasterio.open(tmp_path / "o.tif") as dataset:
+        assert float(dataset.tags(1)["STATISTICS_MAXIMUM"]) == dataset.read(1).max()
+
+
+@pytest.mark.parametrize("moment", ["build_item", "build_style"])
+def test_a_new_raster_never_lies_beside_the_item_of_an_earlier_one(
+    tmp_path, nearest_card, monkeypatch, moment
+):
+    def make():
+        superresolve_scene(
+            SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW, sidecars=True, overwrite=True
+        )
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    make()
+    nothing_but(tmp_path, "o.json", "o.qml", "o.tif")
+    monkeypatch.setattr(raster, moment, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    nothing_but(tmp_path, "o.tif", *(["o.json"] if moment == "build_style" else []))
+
+
 def test_leftovers_of_killed_runs_are_removed(tmp_path, nearest_card):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     dead, alive = child.pid, os.getppid()
-    names = [f".o.tif.{pid}.part{end}" for pid in (dead, alive) for end in ("", ".tiles", ".ovr.tmp")]
+    ends = ("tif.{}.part", "tif.{}.part.tiles", "tif.{}.part.ovr.tmp", "json.{}.part", "qml.{}.part")
+    names = [f".o.{end.format(pid)}" for pid in (dead, alive) for end in ends]
     others = [f".other.tif.{dead}.part", f".o.tif.{dead}", ".o.tif.x.part"]
     for name in (*names, *others):
         (tmp_path / name).touch()
-    superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW)
-    nothing_but(tmp_path, "o.tif", *names[3:], *others)
+    superresolve_scene(SAMPLE, tmp_path / "o.tif", nearest_card, window=WINDOW, sidecars=True)
+    nothing_but(tmp_path, "o.json", "o.qml", "o.tif", *names[len(ends) :], *others)
 
 
 KILLED = """

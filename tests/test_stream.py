@@ -1,13 +1,16 @@
 """The pixels' way through: what is read, computed and written, in which order, and what goes wrong."""
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio._env import get_gdal_config
 
-from openeo_superres import stream
+from openeo_superres import load_card, stream
 from openeo_superres.errors import SceneError
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BANDS
@@ -34,18 +37,21 @@ def scene():
 
 
 def run(scene, model, output, *, region=(0, 0, 256, 256), size=64, **options):
-    with stream.block_cache(scene):
+    with stream.block_cache(scene, size + 2 * model.margin):
         stream.stream(scene, region, [(model, output)], size=size, **options)
 
 
-def threads_of_pools():
-    return [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+@pytest.fixture
+def no_thread_stays():
+    before = {*threading.enumerate()}
+    yield
+    assert {*threading.enumerate()} <= before
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_what_is_written_is_the_whole_in_the_order_of_rows(scene, image, mtf_model, threads):
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_what_is_written_is_the_whole_in_the_order_of_rows(scene, image, mtf_model, workers):
     output, told = Collected(), []
-    run(scene, mtf_model, output, threads=threads, progress=lambda *numbers: told.append(numbers))
+    run(scene, mtf_model, output, threads=2, workers=workers, progress=lambda *numbers: told.append(numbers))
     margin = mtf_model.margin
     whole = superresolve_chunk(image[:, : 256 + margin, : 256 + margin], mtf_model)[:, :512, :512]
     np.testing.assert_allclose(output.pixels, whole, rtol=2e-6, atol=0.01)
@@ -127,7 +133,7 @@ def bytes_read():
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts reads by /proc")
-def test_each_block_is_decoded_about_once(tiled, nearest_model):
+def test_each_block_is_decoded_about_once(tiled, nearest_model, monkeypatch):
     """Though chunks overlap and strips are lower than blocks: a block that is decoded again is read again."""
     scene = open_scene(tiled)
 
@@ -147,11 +153,52 @@ def test_each_block_is_decoded_about_once(tiled, nearest_model):
         stream.stream(scene, (0, 0, 512, 512), [(nearest_model, Collected(10, 1024, 1024))], size=64)
 
     once = counted(block_by_block)
-    with stream.block_cache(scene):
+    # nothing is written here
+    monkeypatch.setattr(stream, "WRITE_CACHE", 0)
+    with stream.block_cache(scene, 64 + 2 * nearest_model.margin):
         assert counted(streamed) < 1.2 * once
     assert counted(streamed, GDAL_CACHEMAX=1 << 19) > 1.5 * once
 
 
+def cache_size():
+    return get_gdal_config("GDAL_CACHEMAX")
+
+
+def wide(block_rows):
+    file = SimpleNamespace(block_rows=block_rows, step=1, height=10_980, width=10_980, dtype="uint16")
+    return SimpleNamespace(files=(file,), hidden=(SimpleNamespace(file=file),))
+
+
+@pytest.mark.parametrize(
+    ("block_rows", "height", "rows"),
+    [(1024, 580, 2048), (1024, 1100, 3072), (512, 580, 1536), (1, 580, 581), (10_980, 580, 10_980)],
+)
+def test_the_cache_holds_what_a_strip_touches(block_rows, height, rows):
+    """Of bands and masks."""
+    with stream.block_cache(wide(block_rows), height):
+        assert cache_size() == 2 * rows * 10_980 * 2 + stream.WRITE_CACHE
+
+
+def test_the_cache_is_bounded():
+    several = wide(10_980)
+    several.files *= 10
+    with stream.block_cache(several, 580):
+        assert cache_size() == stream.LARGEST_CACHE
+
+
+@pytest.mark.parametrize("around", [{}, {"GDAL_CACHEMAX": 90 << 20}, None])
+def test_the_cache_of_the_process_has_its_size_again(scene, around):
+    """Within an environment of the user, with a size of its own or without, and without one."""
+    before = cache_size()
+    with nullcontext() if around is None else rasterio.Env(**around):
+        inside = cache_size()
+        with stream.block_cache(scene, 80):
+            assert cache_size() not in {before, inside}
+        assert cache_size() == inside
+    stream.set_gdal_config("GDAL_CACHEMAX", before)
+
+
+@pytest.mark.usefixtures("no_thread_stays")
 @pytest.mark.parametrize("kept", [0.9, 0.5, 0.1])
 def test_a_file_cut_short_ends_the_run(tiled, nearest_model, kept):
     """Half-way: its header is whole."""
@@ -161,12 +208,12 @@ def test_a_file_cut_short_ends_the_run(tiled, nearest_model, kept):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(SceneError, match=r"tile_B08\.jp2"):
         run(scene, nearest_model, Collected(10, 1024, 1024), region=(0, 0, 512, 512))
-    assert not threads_of_pools()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("no_thread_stays")
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_error_in_the_network_ends_the_run_soon(scene, nearest_model, monkeypatch, fault, threads):
+def test_an_error_in_the_network_ends_the_run_soon(scene, nearest_model, monkeypatch, fault, workers):
     calls = []
 
     def fail(*_args, **_options):
@@ -175,11 +222,11 @@ def test_an_error_in_the_network_ends_the_run_soon(scene, nearest_model, monkeyp
 
     monkeypatch.setattr(stream, "superresolve_chunk", fail)
     with pytest.raises(fault):
-        run(scene, nearest_model, Collected(), threads=threads)
-    assert len(calls) <= 2 * threads + 1  # of 16: what was begun
-    assert not threads_of_pools()
+        run(scene, nearest_model, Collected(), workers=workers)
+    assert len(calls) <= 2 * workers + 1  # of 16: what was begun
 
 
+@pytest.mark.usefixtures("no_thread_stays")
 def test_an_error_in_writing_ends_the_run_soon(scene, nearest_model):
     class Full(Collected):
         def write(self, dn, col, row):
@@ -190,7 +237,6 @@ def test_an_error_in_writing_ends_the_run_soon(scene, nearest_model):
     with pytest.raises(OSError, match="No space"):
         run(scene, nearest_model, output)
     assert len(output.corners) == 1
-    assert not threads_of_pools()
 
 
 def test_the_last_write_is_waited_for(scene, nearest_model):
@@ -204,8 +250,8 @@ def test_the_last_write_is_waited_for(scene, nearest_model):
         run(scene, nearest_model, FullAtTheEnd())
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_no_more_chunks_at_once_than_threads(scene, nearest_model, monkeypatch, threads):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_as_many_chunks_at_once_as_there_are_workers(scene, nearest_model, monkeypatch, workers):
     lock, running, most = threading.Lock(), [0], [0]
     original = stream.superresolve_chunk
 
@@ -221,20 +267,52 @@ def test_no_more_chunks_at_once_than_threads(scene, nearest_model, monkeypatch, 
                 running[0] -= 1
 
     monkeypatch.setattr(stream, "superresolve_chunk", watched)
-    monkeypatch.setattr(stream, "cores", lambda threads: threads)
-    run(scene, nearest_model, Collected(), threads=threads)
-    assert most[0] == threads
+    run(scene, nearest_model, Collected(), workers=workers)
+    assert most[0] == workers
 
 
 @pytest.mark.parametrize(
-    ("there", "threads", "used", "each"),
-    [(1, None, 1, 1), (2, None, 2, 1), (8, None, 8, 4), (8, 3, 3, 1), (2, 64, 2, 1)],
+    ("there", "threads", "workers", "each"),
+    [(1, None, 1, 1), (2, None, 2, 1), (8, None, 2, 4), (8, 3, 2, 1), (2, 64, 2, 1), (8, 1, 1, 1)],
 )
-def test_threads_are_shared_out(monkeypatch, mtf_card, there, threads, used, each):
+def test_threads_are_shared_out(monkeypatch, mtf_card, there, threads, workers, each):
     """Workers x threads of a session: never more than asked for, nor than there are cores."""
     monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _pid: set(range(there)), raising=False)
     asked = []
     monkeypatch.setattr(type(mtf_card), "open", lambda _card, *given: asked.append(given))
     stream.open_model(mtf_card, "cpu", threads)
-    assert stream.cores(threads) == used
+    assert stream.worker_count(mtf_card, threads) == workers
     assert asked == [("cpu", each)]
+
+
+def test_a_network_that_takes_much_memory_has_all_threads_and_one_chunk_at_once(monkeypatch):
+    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    card = load_card("carn_3x3x64g4sw")
+    asked = []
+    monkeypatch.setattr(type(card), "open", lambda _card, *given: asked.append(given))
+    stream.open_model(card, "cpu", None)
+    assert stream.worker_count(card, None) == 1
+    assert asked == [("cpu", 8)]
+
+
+def test_files_are_decoded_by_as_many_threads_as_asked_for(scene, nearest_model, monkeypatch):
+    opened, asked = type(scene).opened, []
+    monkeypatch.setattr(stream, "cores", lambda threads: threads)
+    monkeypatch.setattr(
+        type(scene), "opened", lambda self, threads=1: asked.append(threads) or opened(self, threads)
+    )
+    run(scene, nearest_model, Collected(), threads=3)
+    assert asked == [3]
+
+
+def test_models_side_by_side_have_the_context_of_the_one_that_looks_farthest(
+    scene, image, nearest_model, mtf_model
+):
+    assert nearest_model.margin < mtf_model.margin
+    part = superresolve_chunk(image[:, :200, :200], mtf_model)[:, 100:228, 60:188]
+    outputs = [(nearest_model, Collected(10, 128, 128)), (mtf_model, Collected(10, 128, 128))]
+    stream.stream(scene, (30, 50, 64, 64), outputs, size=32)
+    np.testing.assert_array_equal(
+        outputs[0][1].pixels, image[:, 50:114, 30:94].repeat(2, axis=1).repeat(2, axis=2)
+    )
+    np.testing.assert_allclose(outputs[1][1].pixels, part, rtol=2e-6, atol=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -132,8 +133,6 @@ class CogWriter:
 
     def __enter__(self) -> Self:
         try:
-            for leftover in _leftovers(self.destination):
-                leftover.unlink(missing_ok=True)
             self._part.touch()
             self._guarded(self._create)
         except OSError as error:
@@ -155,6 +154,7 @@ class CogWriter:
             interleave="band",  # else GDAL builds overviews band by band, packing each block ten times
             bigtiff="IF_SAFER",
             sparse_ok=True,
+            num_threads=1,  # whatever the environment says: it is written behind the network
             compress=compression(),
             zlevel=1,
             zstd_level=1,
@@ -193,7 +193,7 @@ class CogWriter:
             self._dataset.update_tags(index, **statistics.tags())
         self._guarded(self._dataset.close)
         self._guarded(self._build_overviews)
-        self._guarded(
+        self._interruptible(
             rasterio.shutil.copy,
             self._tiles,
             self._part,
@@ -248,6 +248,17 @@ class CogWriter:
                 "there. Is the disk full?"
             )
 
+    def _interruptible(self, call: Any, *args: Any, **options: Any) -> None:
+        """Call into GDAL, which reads the tiles for minutes: Python hears no Ctrl-C where that happens."""
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                pool.submit(self._guarded, call, *args, **options).result()
+            except KeyboardInterrupt:
+                # GDAL ends at the first tile that it can't read
+                with suppress(OSError):
+                    os.truncate(self._tiles, 0)
+                raise
+
     def _guarded(self, call: Any, *args: Any, **options: Any) -> Any:
         """Call into GDAL; its errors (a full disk, mostly) name the destination."""
         try:
@@ -295,28 +306,6 @@ def compression() -> str:
             return "ZSTD"
     except RasterioError:
         return "DEFLATE"
-
-
-def _leftovers(destination: Path) -> list[Path]:
-    """Hidden files of runs that were killed while they wrote this destination."""
-    if os.name != "posix":  # elsewhere, asking whether a process lives may end it
-        return []
-    found = []
-    for path in destination.parent.iterdir():
-        match = re.fullmatch(rf"\.{re.escape(destination.name)}\.(\d+)\.part.*", path.name)
-        if match and not _alive(int(match[1])):
-            found.append(path)
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _escaped(name: str) -> str:

@@ -13,7 +13,7 @@ from affine import Affine
 from .bandfile import PIXEL
 from .card import DEFAULT_MODEL, ModelCard, load_card
 from .cog import ENCODINGS, CogWriter
-from .errors import SuperresError
+from .errors import SceneError, SuperresError
 from .evaluate import bicubic
 from .item import build_item
 from .mask import hide, mask_text
@@ -22,7 +22,7 @@ from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .space import check_space
-from .stream import block_cache, chunk_size, open_model, stream
+from .stream import block_cache, chunk_size, open_model, stream, worker_count
 from .style import build_style
 from .targets import Targets, result_path
 from .udf import Model
@@ -103,16 +103,21 @@ def superresolve_scene(
         OutputError: If the result can't be written there, or the disk is too small for it.
         SuperresError: If the model or an option can't be used.
     """
-    if dtype not in ENCODINGS or compare not in {None, "bicubic"} or (size is not None and size < 1):
+    counts = [number for number in (size, threads) if number is not None]
+    if dtype not in ENCODINGS or compare not in {None, "bicubic"} or min(counts, default=1) < 1:
         raise SuperresError(
-            f"Got dtype {dtype!r}, compare {compare!r}, size {size}; expected dtype {', '.join(ENCODINGS)}, "
-            "compare 'bicubic' or None, and a size of at least 1."
+            f"Got dtype {dtype!r}, compare {compare!r}, size {size}, threads {threads}; expected dtype "
+            f"{', '.join(ENCODINGS)}, compare 'bicubic' or None, size and threads of at least 1 or None."
         )
     card = load_card(model)
     if missing := [band for band in card.bands if band not in BAND_NAMES]:
         raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {BAND_NAMES}.")
     names = _chosen(bands, card)
     scene = open_scene(source, card.bands, date=date)
+    if missing := [band for band in card.bands if band not in scene.bands]:
+        raise SceneError(
+            f"{scene.path} was opened without {', '.join(missing)}; model {card.name} needs them, too."
+        )
     scene = hide(scene, mask or {})
     region = find_region(scene, window=window, bbox=bbox, area=area, crs=crs)
     models = [open_model(card, provider, threads)]
@@ -121,6 +126,7 @@ def superresolve_scene(
     path = Path(destination)
     targets = Targets(result_path(path, scene, card) if path.is_dir() else path, compare, sidecars)
     inputs: list[str | Path] = [scene.path, *(file.path for file in scene.files)]
+    inputs += [hidden.file.path for hidden in scene.hidden]
     inputs += [card.path, card.path.with_suffix(".json"), *([area] if isinstance(area, str | Path) else [])]
     targets.check(inputs, overwrite=overwrite)
     check_space(
@@ -131,7 +137,9 @@ def superresolve_scene(
     picked: slice | list[int] = (
         slice(None) if names == card.bands else [card.bands.index(name) for name in names]
     )
-    with block_cache(scene), ExitStack() as stack:
+    targets.remove_leftovers()
+    size = size or chunk_size(models[0], card, threads)
+    with block_cache(scene, size + 2 * card.margin), ExitStack() as stack:
         writers = [
             _writer(target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads)
             for target, said in zip(targets.rasters, tags, strict=False)
@@ -145,12 +153,14 @@ def superresolve_scene(
             scene,
             region,
             list(zip(models, outputs, strict=True)),
-            size=size or chunk_size(models[0], card),
+            size=size,
             threads=threads,
+            workers=worker_count(card, threads),
             progress=progress,
         )
         for writer in writers:
             writer.finish()
+        targets.remove_earlier()
         for writer in writers:
             writer.publish()
     if targets.item:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import rasterio
+from rasterio._env import get_gdal_config, set_gdal_config
 
-from . import gpu
+from . import memory
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .bandfile import BandFile
     from .card import ModelCard
     from .scene import Scene, Window
 
@@ -29,10 +31,11 @@ Result = TypeVar("Result")
 SIZE = 512
 """Edge of a chunk on a CPU, in 10 m pixels. Less computes more overlap, more leaves the caches: 512 to 1024
 take the same time, and 1024 more than twice the memory."""
-STRIP = 4096
-"""Widest read, in 10 m pixels: 100 MiB of ten bands, however wide the scene is."""
-WORKERS = 2
-"""Chunks that are computed at once, if there are cores: what is no network in one hides behind the other."""
+STRIP = 2048
+"""Widest read, in 10 m pixels: 50 MiB of ten bands, however wide the scene is."""
+WORKERS, BUDGET = 2, 2 << 30
+"""Chunks that are computed at once, if there are cores and their networks take no more bytes than that: what
+is no network in one hides behind the other, and two sessions of a thread are faster than one of two."""
 WRITE_CACHE, LARGEST_CACHE = 64 << 20, 1 << 30
 """Bytes of GDAL's block cache: for what is written, and the most it may take."""
 
@@ -70,38 +73,64 @@ def cores(threads: int | None) -> int:
     return min(threads or there, there)
 
 
+def worker_count(card: ModelCard, threads: int | None = None) -> int:
+    """Chunks of a model that are computed at once, each by its share of the threads (None: every core)."""
+    taken = (SIZE + 2 * card.margin) ** 2 * (card.memory or 0)
+    fitting = BUDGET // taken if taken else WORKERS
+    return max(min(WORKERS, cores(threads), fitting), 1)
+
+
 def open_model(card: ModelCard, provider: str = "auto", threads: int | None = None) -> Model:
-    """Open a model to be streamed through: the threads are shared out among the workers.
+    """Open a model to be streamed through.
 
     Args:
         card: Of the model.
         provider: "auto", "cpu" or "cuda".
-        threads: Of all workers; None for every core.
+        threads: Of all workers (:func:`worker_count`); None for every core.
     """
-    return card.open(provider, max(cores(threads) // WORKERS, 1))
+    return card.open(provider, cores(threads) // worker_count(card, threads))
 
 
-def chunk_size(model: Model, card: ModelCard) -> int:
-    """Edge of chunks in 10 m pixels, without overlap, where the model runs."""
-    if model.provider == "cpu" or not card.memory or (free := gpu.free_memory()) is None:
+def chunk_size(model: Model, card: ModelCard, threads: int | None = None) -> int:
+    """Edge of chunks in 10 m pixels, without overlap, where the model runs: as large as its memory allows.
+
+    A larger chunk serves a GPU as a batch of small ones would, and computes less overlap.
+    """
+    on_gpu = model.provider == "cuda"
+    there = memory.of_gpu() if on_gpu else memory.of_host()
+    if there is None or not card.memory:
         return SIZE
-    return gpu.chunk_size(free, margin=model.margin, bytes_per_pixel=card.memory, chunks=WORKERS)
+    largest = memory.largest_chunk(
+        there, margin=model.margin, bytes_per_pixel=card.memory, chunks=worker_count(card, threads)
+    )
+    return largest if on_gpu else min(largest, SIZE)
 
 
 @contextmanager
-def block_cache(scene: Scene) -> Iterator[None]:
+def block_cache(scene: Scene, height: int) -> Iterator[None]:
     """GDAL's block cache as a scene's strips need it: no block is decoded twice, nor kept in vain.
 
-    A strip touches at most two rows of a file's blocks, if these are as high as it is, and its overlap one
-    more.
+    Strips of one height in 10 m pixels, overlap included, follow each other from left to right; what they
+    touch is kept for those below.
     """
     rows = sum(
-        min(3 * file.block_rows, file.height) * file.width * np.dtype(file.dtype).itemsize
-        for file in scene.files
+        _rows_touched(file, height) * file.width * np.dtype(file.dtype).itemsize
+        for file in (*scene.files, *(mask.file for mask in scene.hidden))
     )
     size = min(rows + WRITE_CACHE, LARGEST_CACHE)
-    with rasterio.Env(GDAL_CACHEMAX=size):  # type: ignore[no-untyped-call]
-        yield
+    before = get_gdal_config("GDAL_CACHEMAX")
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=size):  # type: ignore[no-untyped-call]
+            yield
+    finally:
+        # inside of another, an environment leaves GDAL's size as it was last
+        set_gdal_config("GDAL_CACHEMAX", before)
+
+
+def _rows_touched(file: BandFile, height: int) -> int:
+    """Rows of a file's pixels, of whole blocks, that a strip may touch; its height is in 10 m pixels."""
+    blocks = -(-(height // file.step) // file.block_rows) + 1
+    return min(blocks * file.block_rows, file.height)
 
 
 def stream(
@@ -111,6 +140,7 @@ def stream(
     *,
     size: int,
     threads: int | None = None,
+    workers: int = 1,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
     """Super-resolve a region.
@@ -122,13 +152,12 @@ def stream(
         region: Of the scene.
         outputs: Models, and where their pixels go, counted from the region's corner in pixels of the result.
         size: Edge of a chunk in 10 m pixels.
-        threads: That decode, and compute; None for every core.
+        threads: That decode; None for every core.
+        workers: Chunks that are computed at once: see :func:`worker_count`.
         progress: Called with the 10 m pixels done, and all of them.
     """
     overlap = max(model.margin for model, _ in outputs)
     orders = [[scene.bands.index(band) for band in model.bands] for model, _ in outputs]
-    threads = cores(threads)
-    workers = min(threads, WORKERS)
     done, total = 0, region[2] * region[3]
 
     def compute(chunk: _Chunk) -> list[NDArray[np.float32]] | None:
@@ -146,7 +175,7 @@ def stream(
     network, behind = ThreadPoolExecutor(workers), ThreadPoolExecutor(1)
     written: Future[None] | None = None
     try:
-        with closing(_chunks(scene, region, size=size, overlap=overlap, threads=threads)) as chunks:
+        with closing(_chunks(scene, region, size=size, overlap=overlap, threads=cores(threads))) as chunks:
             for chunk, results in _mapped(network, compute, chunks, ahead=workers):
                 if written:
                     written.result()
@@ -158,8 +187,11 @@ def stream(
                 written.result()
     finally:
         # after an error, what waits is not begun
-        network.shutdown(cancel_futures=True)
-        behind.shutdown(cancel_futures=True)
+        for pool in (network, behind):
+            pool.shutdown(wait=False, cancel_futures=True)
+        # a second interrupt, while the network ends, must not close the file that is being written
+        with behind:
+            network.shutdown()
 
 
 def _mapped(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from .grid import Scene
 
 SUFFIXES = (".tif", ".tiff")
+BESIDE = (".aux.xml", ".ovr", ".msk")
+"""Ends of files in which GDAL and QGIS keep statistics, overviews and a mask beside a raster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,40 @@ class Targets:
                     f"{target} exists; remove it, choose another name, allow overwriting (--overwrite), "
                     "or leave out what is complete (--skip-existing)."
                 )
+
+    def remove_leftovers(self) -> None:
+        """Remove hidden files of runs that were killed while they wrote one of these, where we may."""
+        if os.name != "posix":  # elsewhere, asking whether a process lives may end it
+            return
+        names = "|".join(re.escape(target.name) for target in self.files)
+        with suppress(OSError):
+            for path in self.raster.parent.iterdir():
+                match = re.fullmatch(rf"\.(?:{names})\.(\d+)\.part.*", path.name)
+                if match and not _alive(int(match[1])):
+                    path.unlink(missing_ok=True)
+
+    def remove_earlier(self) -> None:
+        """Remove what would describe an earlier raster, as soon as the new one has its name.
+
+        Raises:
+            OutputError: If that can't be done.
+        """
+        beside = [raster.with_name(raster.name + end) for raster in self.rasters for end in BESIDE]
+        for path in (*([self.item] if self.item else []), *self.styles, *beside):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path} can't be removed: {error.strerror or error}.") from error
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def result_path(folder: Path, scene: Scene, card: ModelCard) -> Path:

@@ -1,20 +1,24 @@
-"""Chunks as large as a GPU can take: fewer of them compute less overlap, and keep it busier."""
+"""Chunks as large as memory can take: of this machine, or of its GPU."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
-STEP, LARGEST = 256, 2048
+STEP, LARGEST = 128, 2048
 """Sizes of chunks are multiples of the first, and at most the second, in 10 m pixels: beyond, a margin of 49
 is less than a tenth of what is computed, and the results in memory are what is dear."""
 SHARE = 0.5
-"""Of the free memory that chunks may take: the convolutions' workspace is chosen by the driver."""
+"""Of the memory that chunks may take: the rest is for what is read and written, and for others."""
 PATIENCE = 10
 """Longest wait for nvidia-smi in s."""
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Of a container, in bytes, where it has one."""
 
 
-def free_memory() -> int | None:
+def of_gpu() -> int | None:
     """Free bytes of the first visible GPU, which onnxruntime takes; None where nvidia-smi can't tell."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
     command = ["nvidia-smi", f"--id={visible}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
@@ -25,18 +29,32 @@ def free_memory() -> int | None:
         return None
 
 
-def chunk_size(free: int, *, margin: int, bytes_per_pixel: float, chunks: int) -> int:
+def of_host() -> int | None:
+    """Bytes of this machine or container, in use or not: so that one machine always takes the same chunks.
+
+    None where the system can't tell.
+    """
+    known = []
+    with suppress(ValueError, OSError, AttributeError):
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in LIMITS:
+        with suppress(ValueError, OSError):  # "max" is no number
+            known.append(int(path.read_text(encoding="ascii")))
+    return min(known, default=None)
+
+
+def largest_chunk(memory: int, *, margin: int, bytes_per_pixel: float, chunks: int) -> int:
     """Edge of the largest chunks that fit.
 
     Args:
-        free: Bytes of the device.
+        memory: Bytes of the device.
         margin: Of the model, in 10 m pixels.
-        bytes_per_pixel: That the network takes per 10 m pixel it computes, as on the CPU.
+        bytes_per_pixel: That the network takes per 10 m pixel it computes.
         chunks: That are computed at once.
 
     Returns:
         Edge in 10 m pixels without overlap, a multiple of ``STEP``, at least one.
     """
-    pixels = SHARE * free / bytes_per_pixel / chunks
+    pixels = SHARE * memory / bytes_per_pixel / chunks
     edge = int(pixels**0.5) - 2 * margin
     return min(max(edge // STEP, 1) * STEP, LARGEST)

@@ -1,4 +1,4 @@
-"""Chunks for a GPU. None is needed: a fake nvidia-smi and a fake session play one."""
+"""Chunks that fit into memory. No GPU is needed: a fake nvidia-smi and a fake session play one."""
 
 import types
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openeo_superres import ModelCard, gpu, load_card, stream, udf
+from openeo_superres import ModelCard, load_card, memory, stream, udf
 from openeo_superres.sensor import BAND_NAMES
 from openeo_superres.udf import Model
 
@@ -23,26 +23,26 @@ def smi(folder, monkeypatch, script):
 
 def test_free_memory_is_what_nvidia_smi_says(tmp_path, monkeypatch):
     smi(tmp_path, monkeypatch, "echo 2048")
-    assert gpu.free_memory() == 2 * GIB
+    assert memory.of_gpu() == 2 * GIB
 
 
 @pytest.mark.parametrize(("visible", "asked"), [("", "0"), ("3,1", "3"), ("GPU-abc", "GPU-abc")])
 def test_the_first_visible_gpu_is_asked(tmp_path, monkeypatch, visible, asked):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     smi(tmp_path, monkeypatch, f'[ "$1" = --id={asked} ] && echo 1')
-    assert gpu.free_memory() == 1 << 20
+    assert memory.of_gpu() == 1 << 20
 
 
 @pytest.mark.parametrize("script", ["echo N/A", "exit 9", ":", "exec sleep 5"])
 def test_nothing_is_known_where_nvidia_smi_does_not_tell(tmp_path, monkeypatch, script):
-    monkeypatch.setattr(gpu, "PATIENCE", 0.5)
+    monkeypatch.setattr(memory, "PATIENCE", 0.5)
     smi(tmp_path, monkeypatch, script)
-    assert gpu.free_memory() is None
+    assert memory.of_gpu() is None
 
 
 def test_nothing_is_known_without_nvidia_smi(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu.free_memory() is None
+    assert memory.of_gpu() is None
 
 
 @given(
@@ -52,34 +52,60 @@ def test_nothing_is_known_without_nvidia_smi(tmp_path, monkeypatch):
     chunks=st.integers(1, 4),
 )
 def test_chunks_fit_and_no_larger_ones_would(free, margin, bytes_per_pixel, chunks):
-    size = gpu.chunk_size(free, margin=margin, bytes_per_pixel=bytes_per_pixel, chunks=chunks)
+    size = memory.largest_chunk(free, margin=margin, bytes_per_pixel=bytes_per_pixel, chunks=chunks)
 
     def taken(edge):
         return chunks * (edge + 2 * margin) ** 2 * bytes_per_pixel
 
-    assert size % gpu.STEP == 0
-    assert size == gpu.STEP or taken(size) <= free / 2
+    assert size % memory.STEP == 0
+    assert size == memory.STEP or taken(size) <= free / 2
     # a pixel more or less is rounding
-    assert size == gpu.LARGEST or taken(size + gpu.STEP + 1) > free / 2
+    assert size == memory.LARGEST or taken(size + memory.STEP + 1) > free / 2
 
 
 def model(provider):
     return Model("fake", 2, 34, BAND_NAMES, (0.0,) * 10, lambda image: image, provider)
 
 
-def test_chunks_on_a_cpu_are_of_the_size_that_was_measured(monkeypatch):
-    monkeypatch.setattr(gpu, "free_memory", lambda: pytest.fail("no GPU is asked"))
-    assert stream.chunk_size(model("cpu"), load_card("edsr_4x32")) == stream.SIZE
+@pytest.mark.parametrize(
+    ("name", "memory_of_host", "size"),
+    [
+        ("edsr_4x32", None, 512),
+        ("edsr_4x32", 80 * GIB, 512),
+        ("edsr_4x32", 2 * GIB, 512),
+        ("edsr_4x32", GIB, 384),
+        ("carn_3x3x64g4sw", 24 * GIB, 512),
+        ("carn_3x3x64g4sw", 4 * GIB, 256),
+    ],
+)
+def test_chunks_on_a_cpu_are_of_the_size_that_was_measured_where_they_fit(
+    monkeypatch, name, memory_of_host, size
+):
+    monkeypatch.setattr(memory, "of_gpu", lambda: pytest.fail("no GPU is asked"))
+    monkeypatch.setattr(memory, "of_host", lambda: memory_of_host)
+    fake = Model("fake", 2, load_card(name).margin, BAND_NAMES, (0.0,) * 10, lambda image: image)
+    assert stream.chunk_size(fake, load_card(name), 2) == size
 
 
-@pytest.mark.parametrize(("free", "size"), [(None, 512), (GIB, 256), (8 * GIB, 1280), (80 * GIB, 2048)])
+def test_memory_of_the_host_is_a_containers_if_it_has_less(tmp_path, monkeypatch):
+    whole = memory.of_host()
+    assert whole is None or whole > GIB
+    monkeypatch.setattr(memory, "LIMITS", (tmp_path / "max", tmp_path / "none"))
+    (tmp_path / "max").write_text("max\n")
+    without = memory.of_host()
+    (tmp_path / "max").write_text("1000000\n")
+    assert memory.of_host() == 1_000_000
+    assert without is None or without >= (whole or 0)
+
+
+@pytest.mark.parametrize(("free", "size"), [(None, 512), (GIB, 384), (8 * GIB, 1280), (80 * GIB, 2048)])
 def test_chunks_on_a_gpu_follow_its_memory(monkeypatch, free, size):
-    monkeypatch.setattr(gpu, "free_memory", lambda: free)
-    assert stream.chunk_size(model("cuda"), load_card("edsr_4x32")) == size
+    monkeypatch.setattr(memory, "of_gpu", lambda: free)
+    assert stream.chunk_size(model("cuda"), load_card("edsr_4x32"), 2) == size
 
 
 def test_chunks_of_a_model_whose_needs_are_not_known_stay_small(monkeypatch, nearest_card: ModelCard):
-    monkeypatch.setattr(gpu, "free_memory", lambda: 80 * GIB)
+    monkeypatch.setattr(memory, "of_gpu", lambda: 80 * GIB)
     assert stream.chunk_size(model("cuda"), nearest_card) == stream.SIZE
 
 
