@@ -22,7 +22,7 @@ from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .space import check_space
-from .stream import block_cache, chunk_size, open_model, stream
+from .stream import block_cache, chunk_size, open_model, stream, worker_count
 from .style import build_style
 from .targets import Targets, result_path
 from .udf import Model
@@ -138,7 +138,8 @@ def superresolve_scene(
         slice(None) if names == card.bands else [card.bands.index(name) for name in names]
     )
     targets.remove_leftovers()
-    with block_cache(scene), ExitStack() as stack:
+    size = size or chunk_size(models[0], card, threads)
+    with block_cache(scene, size + 2 * card.margin), ExitStack() as stack:
         writers = [
             _writer(target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads)
             for target, said in zip(targets.rasters, tags, strict=False)
@@ -152,8 +153,9 @@ def superresolve_scene(
             scene,
             region,
             list(zip(models, outputs, strict=True)),
-            size=size or chunk_size(models[0], card),
+            size=size,
             threads=threads,
+            workers=worker_count(card, threads),
             progress=progress,
         )
         for writer in writers:
