@@ -325,6 +325,15 @@ def test_what_was_interrupted_before_its_last_file_is_made_again(tmp_path, pictu
     assert lost.exists()
 
 
+def test_a_result_without_what_it_is_compared_with_is_made_again(tmp_path, pictures, call):
+    source, bicubic = pictures / "one.tif", tmp_path / "one_SR5M_nearest_bicubic.tif"
+    assert call(source, tmp_path).exit_code == 0
+    for complete in (False, True):
+        result = call(source, tmp_path, "--skip-existing", "--compare", "bicubic")
+        assert (result.exit_code, bicubic.exists()) == (0, True)
+        assert ("there already" in result.stdout) == complete
+
+
 def test_files_of_others_are_no_result(tmp_path, pictures, call):
     """A file that has an item's name, but no raster beside it, is not ours."""
     (tmp_path / "one_SR5M_nearest.json").write_text("mine")

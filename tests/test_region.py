@@ -158,5 +158,11 @@ def test_one_way_at_a_time(scene, options):
         find_region(scene, **options)
 
 
+@pytest.mark.parametrize("error", [-1e-6, 0, 1e-6])
+def test_what_rounding_did_to_an_edge_does_not_widen_a_box(scene, error):
+    box = np.array([WEST + 100, NORTH - 400, WEST + 300, NORTH - 200])
+    assert find_region(scene, bbox=tuple(box + error * np.array([-1, -1, 1, 1]))) == (10, 20, 20, 20)
+
+
 def test_a_box_beyond_the_whole(scene):
     assert find_region(scene, bbox=(-math.pi * 1e6, 0, 1e6, 1e7)) == WHOLE

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import rasterio
 from click.testing import CliRunner
 from rasterio.rio.main import main_group
 
+from openeo_superres import products
 from openeo_superres.products import run
 from openeo_superres.rio_plugin import superres
 
@@ -55,6 +57,12 @@ def test_a_mistake_in_the_model_is_one_line(tmp_path):
     result = rio(SAMPLE, tmp_path / "out.tif", "--model", "none")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "cubic_mtf" in result.stderr
+
+
+def test_a_warning_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(products, "open_model", lambda *_: warnings.warn("of a\nmodel", stacklevel=1))
+    result = rio(SAMPLE, tmp_path / "out.tif", *PART)
+    assert (result.exit_code, result.stderr) == (0, "Warning: of a model\n")
 
 
 def test_help():

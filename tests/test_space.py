@@ -1,4 +1,5 @@
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,22 @@ def test_it_does_not_refuse_what_may_fit(tmp_path, scene, monkeypatch):
     for image in (np.full((10, 64, 64), np.nan, np.float32), np.full((10, 64, 64), 900, np.float32)):
         monkeypatch.setattr(type(scene), "opened", lambda _, image=image: Opened(image))
         check_space(tmp_path, scene, WHOLE, bands=BAND_NAMES)
+
+
+def test_it_looks_at_the_part_that_is_asked_for(tmp_path, scene, monkeypatch):
+    """Half of the scene is nodata: a disk too small for the other half may hold it."""
+    opened = type(scene).opened
+
+    @contextmanager
+    def half(self):
+        with opened(self) as read:
+            yield lambda window: read(window) if window[0] >= 256 else np.full((10, *window[:1:-1]), np.nan)
+
+    monkeypatch.setattr(type(scene), "opened", half)
+    free(monkeypatch, 1_000_000)
+    check_space(tmp_path, scene, (0, 0, 250, 512), bands=BAND_NAMES)
+    with pytest.raises(OutputError):
+        check_space(tmp_path, scene, (262, 0, 250, 512), bands=BAND_NAMES)
 
 
 class Opened:

@@ -1,7 +1,7 @@
 """The pixels' way through: what is read, computed and written, in which order, and what goes wrong."""
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,8 +192,9 @@ def test_the_cache_of_the_process_has_its_size_again(scene, around):
     before = cache_size()
     with nullcontext() if around is None else rasterio.Env(**around):
         inside = cache_size()
-        with stream.block_cache(scene, 80):
+        with suppress(ZeroDivisionError), stream.block_cache(scene, 80):
             assert cache_size() not in {before, inside}
+            raise ZeroDivisionError
         assert cache_size() == inside
     stream.set_gdal_config("GDAL_CACHEMAX", before)
 
