@@ -59,6 +59,7 @@ def test_a_mistake_in_the_model_is_one_line(tmp_path):
     assert "cubic_mtf" in result.stderr
 
 
+@pytest.mark.filterwarnings("default:of a")
 def test_a_warning_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(products, "open_model", lambda *_: warnings.warn("of a\nmodel", stacklevel=1))
     result = rio(SAMPLE, tmp_path / "out.tif", *PART)
