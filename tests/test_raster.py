@@ -383,6 +383,19 @@ def test_an_existing_file_stays(tmp_path, nearest_card):
     nothing_but(tmp_path, "o.tif")
 
 
+def test_a_link_is_replaced_not_followed(tmp_path, nearest_card):
+    """The result is whole where its name is, on that disk; what the link led to stays."""
+    (tmp_path / "mine.tif").write_text("mine")
+    for name, target in (("a.tif", "mine.tif"), ("b.tif", "none.tif")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(OutputError, match=f"{name} exists"):
+            superresolve_scene(SAMPLE, tmp_path / name, nearest_card, window=WINDOW)
+        superresolve_scene(SAMPLE, tmp_path / name, nearest_card, window=WINDOW, overwrite=True)
+        assert not (tmp_path / name).is_symlink()
+    nothing_but(tmp_path, "a.tif", "b.tif", "mine.tif")
+    assert (tmp_path / "mine.tif").read_text() == "mine"
+
+
 def test_an_existing_comparison_stays(tmp_path, nearest_card):
     (tmp_path / "o_bicubic.tif").write_text("mine")
     with pytest.raises(OutputError, match=r"o_bicubic\.tif exists"):

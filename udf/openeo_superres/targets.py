@@ -82,7 +82,8 @@ class Targets:
                 raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
             if target.exists() and any(target.samefile(path) for path in read):
                 raise OutputError(f"{target} is what would be read; choose another name for the result.")
-            if target.exists() and not overwrite:
+            # a link that leads nowhere is there, too
+            if os.path.lexists(target) and not overwrite:
                 raise OutputError(
                     f"{target} exists; remove it, choose another name, allow overwriting (--overwrite), "
                     "or leave out what is complete (--skip-existing)."
