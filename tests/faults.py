@@ -33,7 +33,7 @@ LIMIT = 20
 """Seconds until a run is ended: Python waits for ever for a thread that memory is too short to start."""
 FEW = 0.05
 """Share of the addresses of a usual run at which all runs fail for lack of them, nearly."""
-FILE_BYTES = 2 << 20
+FILE_BYTES = 12 << 20
 """Size of the file system that fills up."""
 
 

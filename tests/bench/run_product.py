@@ -1,10 +1,10 @@
 """Time ``superresolve_scene`` on whole products: from JPEG 2000 to the finished Cloud Optimised GeoTIFF.
 
-    python tests/bench/run_product.py /var/tmp/bench                                # 10980 x 10980, L1C
-    python tests/bench/run_product.py /var/tmp/bench --level L1C L2A --cores 1 2
-    python tests/bench/run_product.py /var/tmp/bench --size 1002 2004 4002 --cores 2
-    python tests/bench/run_product.py /var/tmp/bench --model carn_3x3x64g4sw --window 1024 --cores 1 2
-    python tests/bench/run_product.py /var/tmp/bench --provider cuda                # on a GPU
+    python tests/bench/run_product.py bench/products                                # 10980 x 10980, L1C
+    python tests/bench/run_product.py bench/products --level L1C L2A --cores 1 2
+    python tests/bench/run_product.py bench/products --size 1002 2004 4002 --cores 2
+    python tests/bench/run_product.py bench/products --model carn_3x3x64g4sw --window 1024 --cores 1 2
+    python tests/bench/run_product.py bench/products --provider cuda                # on a GPU
 
 The folder holds the products of make_product.py, which are made when they are missing, and takes the results,
 which are removed. Each run is a process of its own, bound to its cores. ``--window`` takes a part of the

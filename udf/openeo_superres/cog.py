@@ -153,11 +153,8 @@ class CogWriter:
             blockysize=BLOCK,
             interleave="band",  # else GDAL builds overviews band by band, packing each block ten times
             bigtiff="IF_SAFER",
-            sparse_ok=True,
+            sparse_ok=True,  # and not compressed: that would take a tenth of a run, for a fifth of the space
             num_threads=1,  # whatever the environment says: it is written behind the network
-            compress=compression(),
-            zlevel=1,
-            zstd_level=1,
             **self._profile,
         )
         self._dataset.descriptions = self._bands
@@ -215,7 +212,6 @@ class CogWriter:
         while max(self._profile["width"], self._profile["height"]) > BLOCK << len(levels):
             levels.append(2 << len(levels))
         options = {"GDAL_NUM_THREADS": self._threads, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
-        options |= {"COMPRESS_OVERVIEW": compression(), "ZSTD_LEVEL_OVERVIEW": "1", "ZLEVEL_OVERVIEW": "1"}
         environment = rasterio.Env(**options)  # type: ignore[no-untyped-call]
         with environment, rasterio.open(self._tiles, "r+", driver="GTiff") as dataset:
             dataset.build_overviews(levels, Resampling.average)
