@@ -78,8 +78,9 @@ $(BACKEND_SETUP): tests/backend/requirements.txt | $(BACKEND)/bin/python
 demo: $(SETUP)
 	$(BIN)/openeo-superres demo --output demo
 
+# On every core; a file's tests stay together, since they share what is made for them.
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
