@@ -383,6 +383,22 @@ def test_an_existing_file_stays(tmp_path, nearest_card):
     nothing_but(tmp_path, "o.tif")
 
 
+@pytest.mark.parametrize("name", ["o.tif", "o.json"])
+def test_a_file_that_appears_in_the_meantime_stays(tmp_path, nearest_card, name):
+    """Of another run, which was faster."""
+    with pytest.raises(OutputError, match=f"{name} exists"):
+        superresolve_scene(
+            SAMPLE,
+            tmp_path / "o.tif",
+            nearest_card,
+            window=WINDOW,
+            sidecars=True,
+            progress=lambda *_: (tmp_path / name).write_text("theirs"),
+        )
+    nothing_but(tmp_path, name)
+    assert (tmp_path / name).read_text() == "theirs"
+
+
 def test_a_link_is_replaced_not_followed(tmp_path, nearest_card):
     """The result is whole where its name is, on that disk; what the link led to stays."""
     (tmp_path / "mine.tif").write_text("mine")

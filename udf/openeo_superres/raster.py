@@ -160,6 +160,8 @@ def superresolve_scene(
         )
         for writer in writers:
             writer.finish()
+        # in the meantime another run may have made it
+        targets.check(inputs, overwrite=overwrite)
         targets.remove_earlier()
         for writer in writers:
             writer.publish()
