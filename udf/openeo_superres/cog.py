@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -248,7 +248,10 @@ class CogWriter:
         """Call into GDAL, which reads the tiles for minutes: Python hears no Ctrl-C where that happens."""
         with ThreadPoolExecutor(1) as pool:
             try:
-                pool.submit(self._guarded, call, *args, **options).result()
+                converted = pool.submit(self._guarded, call, *args, **options)
+                while wait([converted], timeout=1).not_done:
+                    pass  # a signal that comes right before a wait is heard when that ends
+                converted.result()
             except KeyboardInterrupt:
                 # GDAL ends at the first tile that it can't read
                 with suppress(OSError):
