@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from conftest import write_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -192,6 +193,23 @@ def test_bicubic_beside(tmp_path, image, nearest_card):
     bicubic = read(tmp_path / "o_bicubic.tif")
     np.testing.assert_allclose(bicubic, expected, atol=0.01)
     assert np.abs(bicubic - read(tmp_path / "o.tif")).max() > 50
+
+
+def test_a_model_of_another_scale_beside_bicubic(tmp_path, monkeypatch):
+    """What is told to others: the space that both take, the threads that were asked for."""
+    told = []
+    for name in ("check_space", "stream"):
+        original = getattr(raster, name)
+
+        def watched(*given, original=original, **options):
+            told.append(options)
+            return original(*given, **options)
+
+        monkeypatch.setattr(raster, name, watched)
+    card = write_model(tmp_path, scale=4, name="four")
+    superresolve_scene(SAMPLE, tmp_path / "o.tif", card, window=WINDOW, compare="bicubic", threads=1)
+    assert read(tmp_path / "o.tif").shape == read(tmp_path / "o_bicubic.tif").shape == (10, 232, 300)
+    assert (told[0]["scale"], told[0]["files"], told[1]["threads"]) == (4, 2, 1)
 
 
 def test_an_empty_scene_is_nodata(tmp_path, nearest_card):
@@ -425,6 +443,14 @@ def test_the_source_is_never_overwritten(tmp_path, image, nearest_card):
     with pytest.raises(OutputError, match="would be read"):
         superresolve_scene(source, source, nearest_card, overwrite=True)
     assert source.read_bytes() == before
+
+
+def test_the_model_s_card_is_never_overwritten(tmp_path):
+    card = write_model(tmp_path)
+    before = (tmp_path / "nearest.json").read_bytes()
+    with pytest.raises(OutputError, match=r"nearest\.json is what would be read"):
+        superresolve_scene(SAMPLE, tmp_path / "nearest.tif", card, sidecars=True, overwrite=True)
+    assert (tmp_path / "nearest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
