@@ -63,10 +63,16 @@ def test_chunks_fit_and_no_larger_ones_would(free, margin, bytes_per_pixel, chun
     assert size == memory.LARGEST or taken(size + memory.STEP + 1) > free / 2
 
 
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _pid: {0, 1}, raising=False)
+
+
 def model(provider):
     return Model("fake", 2, 34, BAND_NAMES, (0.0,) * 10, lambda image: image, provider)
 
 
+@pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize(
     ("name", "memory_of_host", "size"),
     [
@@ -98,6 +104,7 @@ def test_memory_of_the_host_is_a_containers_if_it_has_less(tmp_path, monkeypatch
     assert without is None or without >= (whole or 0)
 
 
+@pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize(("free", "size"), [(None, 512), (GIB, 384), (8 * GIB, 1280), (80 * GIB, 2048)])
 def test_chunks_on_a_gpu_follow_its_memory(monkeypatch, free, size):
     monkeypatch.setattr(memory, "of_gpu", lambda: free)

@@ -1,11 +1,18 @@
-"""Chunks as large as memory can take: of this machine, or of its GPU."""
+"""Memory: how large chunks may be on this machine, or on its GPU, and what GDAL may keep of blocks."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rasterio
+from rasterio._env import get_gdal_config, set_gdal_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEP, LARGEST = 128, 2048
 """Sizes of chunks are multiples of the first, and at most the second, in 10 m pixels: beyond, a margin of 49
@@ -58,3 +65,15 @@ def largest_chunk(memory: int, *, margin: int, bytes_per_pixel: float, chunks: i
     pixels = SHARE * memory / bytes_per_pixel / chunks
     edge = int(pixels**0.5) - 2 * margin
     return min(max(edge // STEP, 1) * STEP, LARGEST)
+
+
+@contextmanager
+def gdal_cache(size: int) -> Iterator[None]:
+    """Let GDAL's block cache, which a process has one of, take some bytes for a while."""
+    before = get_gdal_config("GDAL_CACHEMAX")
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=size):  # type: ignore[no-untyped-call]
+            yield
+    finally:
+        # inside of another, an environment leaves GDAL's size as it was last
+        set_gdal_config("GDAL_CACHEMAX", before)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
-import rasterio
-from rasterio._env import get_gdal_config, set_gdal_config
 
 from . import memory
 from .udf import Model, superresolve_chunk
@@ -117,14 +115,8 @@ def block_cache(scene: Scene, height: int) -> Iterator[None]:
         _rows_touched(file, height) * file.width * np.dtype(file.dtype).itemsize
         for file in (*scene.files, *(mask.file for mask in scene.hidden))
     )
-    size = min(rows + WRITE_CACHE, LARGEST_CACHE)
-    before = get_gdal_config("GDAL_CACHEMAX")
-    try:
-        with rasterio.Env(GDAL_CACHEMAX=size):  # type: ignore[no-untyped-call]
-            yield
-    finally:
-        # inside of another, an environment leaves GDAL's size as it was last
-        set_gdal_config("GDAL_CACHEMAX", before)
+    with memory.gdal_cache(min(rows + WRITE_CACHE, LARGEST_CACHE)):
+        yield
 
 
 def _rows_touched(file: BandFile, height: int) -> int:
