@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from rasterio._env import get_gdal_config
 
-from openeo_superres import load_card, memory, stream
+from openeo_superres import load_card, memory, stream, superresolve_scene
 from openeo_superres.errors import SceneError
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BANDS
@@ -317,3 +317,20 @@ def test_models_side_by_side_have_the_context_of_the_one_that_looks_farthest(
         outputs[0][1].pixels, image[:, 50:114, 30:94].repeat(2, axis=1).repeat(2, axis=2)
     )
     np.testing.assert_allclose(outputs[1][1].pixels, part, rtol=2e-6, atol=0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at threads by /proc")
+def test_no_thread_of_others_works_for_it(tmp_path):
+    """Such as those of BLAS, which no number of ours holds back."""
+
+    def spent():
+        stats = {task.name: (task / "stat").read_text() for task in Path("/proc/self/task").iterdir()}
+        return {name: sum(map(int, stat.rpartition(")")[2].split()[11:13])) for name, stat in stats.items()}
+
+    before = spent()
+    superresolve_scene(SAMPLE, tmp_path / "out.tif", "cubic_mtf", threads=1)
+    ours = str(threading.get_native_id())
+    others = {
+        name: ticks - before[name] for name, ticks in spent().items() if name in before and name != ours
+    }
+    assert max(others.values(), default=0) <= 1

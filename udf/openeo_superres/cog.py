@@ -290,7 +290,8 @@ class _Statistics:
             self.count += values.size
             self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
             self.sum += float(values.sum())
-            self.squares += float(values @ values)
+            values *= values  # no product of vectors: that would start threads of BLAS
+            self.squares += float(values.sum())
 
     def tags(self) -> dict[str, str]:
         if not self.count:
