@@ -1,7 +1,7 @@
 """Make a Sentinel-2 product of any size in the layout of ESA's SAFE, to time readers and whole runs on.
 
-    python tests/bench/make_product.py /var/tmp/bench                       # 10980 x 10980, L1C: 0.5 GB
-    python tests/bench/make_product.py /var/tmp/bench --level L2A --size 2040
+    python tests/bench/make_product.py bench/products                       # 10980 x 10980, L1C: 0.5 GB
+    python tests/bench/make_product.py bench/products --level L2A --size 2040
 
 The pixels are the sample's, mirrored over and over so that no seam shows. They are stored as since baseline
 04.00: 1000 is added to each digital number, the metadata say -1000, and 0 is nodata. A wedge of nodata lies
