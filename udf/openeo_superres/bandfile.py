@@ -135,6 +135,12 @@ def band_name(text: str | None) -> str | None:
     return f"B{numbers.pop().zfill(2)}" if len(numbers) == 1 else None
 
 
+def level_name(text: str) -> str | None:
+    """The processing level that a name says: "S2A_MSIL2A_2026" is L2A."""
+    match = re.search(r"(?<![A-Z0-9])(?:MSI)?(L1C|L2A|L3A)(?![A-Z0-9])", text.upper())
+    return match[1] if match else None
+
+
 @contextmanager
 def reading(path: str) -> Iterator[None]:
     """What GDAL has to say about a file while it is read becomes an error that names it."""

@@ -16,7 +16,7 @@ from rasterio.warp import transform_geom
 
 from .card import SHA256_MULTIHASH
 from .output import SOFTWARE
-from .region import STEPS
+from .region import densified
 from .udf import PIXEL
 
 if TYPE_CHECKING:
@@ -156,9 +156,8 @@ def _footprint(dataset: DatasetReader) -> tuple[dict[str, Any] | None, list[floa
     corners = np.array([(west, south), (east, south), (east, north), (west, north), (west, south)])
     parts = _on_the_globe(dataset, corners)
     # the edges bend: the box is that of more points
-    shares = np.linspace(0, 1, STEPS)[:, None, None]
-    bent = (corners[:-1] + shares * np.diff(corners, axis=0)).transpose(1, 0, 2).reshape(-1, 2)
-    boxes = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in _on_the_globe(dataset, bent)])
+    bent = _on_the_globe(dataset, densified(corners))
+    boxes = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in bent])
     # over 180 degrees, west is the greater one (RFC 7946, section 5.2)
     wests, easts = (boxes[boxes[:, 0] > 0], boxes[boxes[:, 0] <= 0]) if len(boxes) > 1 else (boxes, boxes)
     box = [wests[:, 0].min(), boxes[:, 1].min(), easts[:, 2].max(), boxes[:, 3].max()]

@@ -126,7 +126,7 @@ def _box_of(scene: Scene, area: str | Path | Mapping[str, Any]) -> Box:
     named = _named(area)
     content = _load(Path(area)) if isinstance(area, str | Path) else area
     try:
-        points = np.concatenate([np.empty((0, 2)), *map(_densified, _lines(content))])
+        points = np.concatenate([np.empty((0, 2)), *map(densified, _lines(content))])
         crs = CRS.from_user_input(
             content["crs"]["properties"]["name"] if content.get("crs") else LONGITUDE_LATITUDE
         )
@@ -188,9 +188,9 @@ def _lines(item: Mapping[str, Any]) -> Iterator[NDArray[np.float64]]:
                 yield np.array(line, np.float64).reshape(len(line) if levels.get(kind, 3) else 1, -1)[:, :2]
 
 
-def _densified(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A line with more points, ``(points, 2)``."""
+def densified(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line with more points in its order, ``(points, 2)``."""
     if len(line) < 2:
         return line
-    shares = np.linspace(0, 1, STEPS)[:, None, None]
-    return (line[:-1] + shares * np.diff(line, axis=0)).reshape(-1, 2)
+    shares = np.linspace(0, 1, STEPS)[:, None]
+    return (line[:-1, None] + shares * np.diff(line, axis=0)[:, None]).reshape(-1, 2)

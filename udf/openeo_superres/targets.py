@@ -101,7 +101,7 @@ class Targets:
                     path.unlink(missing_ok=True)
 
     def remove_earlier(self) -> None:
-        """Remove what would describe an earlier raster, as soon as the new one has its name.
+        """Remove what would describe an earlier raster, before the new one gets its name.
 
         Raises:
             OutputError: If that can't be done.

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openeo_superres.bandfile import band_name, inspect_raster
+from openeo_superres.bandfile import band_name, inspect_raster, level_name
 from openeo_superres.errors import SceneError
 from openeo_superres.grid import Scene, assemble
 
@@ -61,9 +61,8 @@ def read_band_folder(path: Path, bands: Sequence[str]) -> list[Scene]:
 
 def _plain(kind: str, path: Path, rasters: Sequence[Raster], bands: Sequence[str]) -> Scene:
     """A scene of files that say nothing of themselves but their tags."""
-    level = re.search(r"(?<![A-Z0-9])(?:MSI)?(L1C|L2A|L3A)(?![A-Z0-9])", path.name.upper())
     name = path.name if path.is_dir() else path.stem
-    scene = assemble(kind, str(path), rasters, bands, name=name, level=level[1] if level else None)
+    scene = assemble(kind, str(path), rasters, bands, name=name, level=level_name(path.name))
     if len({(file.gain, file.offset) for file in scene.files}) > 1:
         listed = ", ".join(f"{file.band} {file.gain:g} * raw {file.offset:+g}" for file in scene.files)
         raise SceneError(

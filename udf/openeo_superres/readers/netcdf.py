@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from openeo_superres.bandfile import Raster, band_name, reading
+from openeo_superres.bandfile import Raster, band_name, level_name, reading
 from openeo_superres.errors import SceneError
 from openeo_superres.grid import Scene, assemble, shared_phase
 
@@ -131,9 +131,8 @@ def read_netcdf(path: Path, bands: Sequence[str]) -> list[Scene]:
             raise SceneError(f"{path} has several bands named {', '.join(repeated)}; expected one of each.")
         raster, dates = _raster(str(path), cube), cube.dates
         told = " ".join([path.name, *(plane.variable for plane in cube.planes)])
-    level = re.search(r"(?<![A-Z0-9])(?:MSI)?(L1C|L2A|L3A)(?![A-Z0-9])", told.upper())
     scene = assemble(
-        "NetCDF", str(path), [raster], bands, name=path.stem, level=level[1] if level else None, date=dates[0]
+        "NetCDF", str(path), [raster], bands, name=path.stem, level=level_name(told), date=dates[0]
     )
     if len(dates) == 1:
         return [scene]
