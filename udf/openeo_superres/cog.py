@@ -102,7 +102,7 @@ class CogWriter:
         width: In pixels of the result.
         height: In pixels of the result.
         tags: Of the file, name to text.
-        threads: That compress; None for every core.
+        threads: That compress.
 
     Raises:
         OutputError: On entering, if no file can be made there; later, if it can't be written whole.
@@ -119,7 +119,7 @@ class CogWriter:
         width: int,
         height: int,
         tags: Mapping[str, str],
-        threads: int | None = None,
+        threads: int = 1,
     ) -> None:
         self.destination = destination
         self._bands, self._encoding, self._tags = bands, encoding, dict(tags)
@@ -132,7 +132,7 @@ class CogWriter:
             "dtype": encoding.dtype,
             "nodata": encoding.nodata,
         }
-        self._threads = str(min(threads, os.cpu_count() or 1) if threads else "ALL_CPUS")
+        self._threads = str(threads)
         self._part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
         self._tiles = self._part.with_name(f"{self._part.name}.tiles")
         self._statistics = [_Statistics() for _ in bands]

@@ -22,7 +22,7 @@ from .region import find_region
 from .scene import Scene, Window, open_scene
 from .sensor import BAND_NAMES, REFLECTANCE_SCALE, bands_named
 from .space import check_space
-from .stream import block_cache, chunk_size, open_model, stream, worker_count
+from .stream import block_cache, chunk_size, cores, open_model, stream, worker_count
 from .style import build_style
 from .targets import Targets, result_path
 from .udf import Model
@@ -210,7 +210,7 @@ def _writer(
         width=scale * width,
         height=scale * height,
         tags=software | dict(tags),
-        threads=threads,
+        threads=cores(threads),
     )
 
 
