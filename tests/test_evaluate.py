@@ -19,8 +19,8 @@ from openeo_superres.evaluate import (
     wald_scores,
     wald_truth,
 )
+from openeo_superres.evaluate.spectrum import radial_profile, restoration
 from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
-from openeo_superres.spectrum import radial_profile, restoration
 from openeo_superres.udf import superresolve_chunk
 
 

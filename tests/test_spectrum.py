@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openeo_superres.evaluate.spectrum import frequencies, radial_profile, restoration
 from openeo_superres.sensor import BANDS_10M, degrade, upsample_cubic
-from openeo_superres.spectrum import frequencies, radial_profile, restoration
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,9 @@ from openeo_superres.evaluate import (
     wald_scores,
     wald_truth,
 )
+from openeo_superres.evaluate.spectrum import Restoration, restoration
 from openeo_superres.output import replacing
 from openeo_superres.sensor import BAND_NAMES, BANDS_10M
-from openeo_superres.spectrum import Restoration, restoration
 
 from .cards import predictor
 from .datasets import DEVELOPMENT, development_scene
@@ -45,7 +45,7 @@ PROTOCOLS: dict[str, dict[str, float | int | str]] = {
 }
 """Name -> arguments of :func:`openeo_superres.evaluate.wald_pair`; noise is 8 DN where nothing is said."""
 SPECTRAL = ("frr", "fro", "fru")
-"""Measures of :class:`openeo_superres.spectrum.Restoration` that go into tables and cards."""
+"""Measures of :class:`openeo_superres.evaluate.spectrum.Restoration` that go into tables and cards."""
 
 
 def figures(scores: WaldScores, reference: WaldScores) -> dict[str, object]:

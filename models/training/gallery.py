@@ -17,10 +17,10 @@ from PIL import Image
 
 from openeo_superres.demo import SAMPLE
 from openeo_superres.evaluate import bicubic
+from openeo_superres.evaluate.spectrum import frequencies, radial_profile
 from openeo_superres.picture import PAPER, comparison, save_png
 from openeo_superres.scene import Window, open_scene
 from openeo_superres.sensor import BANDS
-from openeo_superres.spectrum import frequencies, radial_profile
 
 from .arguments import positive
 from .cards import HELP, labelled, predictor

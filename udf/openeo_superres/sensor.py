@@ -62,6 +62,12 @@ def bands_named(names: Iterable[str]) -> list[Band]:
     return [BANDS[BAND_NAMES.index(name)] for name in names]
 
 
+def native_groups(bands: Sequence[Band]) -> list[tuple[list[int], int]]:
+    """Per resolution there is: indices of its bands, and its pixels in 10 m pixels."""
+    steps = [band.resolution // 10 for band in bands]
+    return [([i for i, there in enumerate(steps) if there == step], step) for step in sorted({*steps})]
+
+
 def relative_sigma(mtf: float, factor: int, exponent: float = 1.0) -> float:
     """Standard deviation, in fine pixels, of the PSF between a grid and one ``factor`` times coarser.
 

@@ -6,23 +6,25 @@ such figure proves anything at 5 m, where there is no reference: it measures the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .sensor import BANDS, BANDS_10M, BANDS_20M, Band, degrade, upsample_cubic
+from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+
+from .baseline import bicubic
+from .metrics import inside, rmse
+from .radiometry import BORDER, consistency
 from .spectrum import radial_profile
 
-Image = NDArray[np.float32]
-Predict = Callable[[Image], Image]
-"""From ``(10, y, x)`` DN on the 10 m grid to ``(10, 2y, 2x)``: a model over a whole image."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .baseline import Image
 
 NOISE = 8.0
 """Noise added to the degraded input, in DN: about the sensor's in-flight noise."""
-BORDER = 8
-"""Pixels of the comparison grid left out at the image's edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,56 +113,17 @@ def _mild(image: Image) -> Image:
     return blocks
 
 
-def _rmse(a: Image, b: Image, border: int) -> NDArray[np.float64]:
-    if min(a.shape[1:]) <= 2 * border:
-        raise ValueError(
-            f"An image of {a.shape[2]} x {a.shape[1]} pixels is too small to compare: "
-            f"{border} are left out on each side."
-        )
-    inner = slice(border, -border)
-    difference = (a - b)[:, inner, inner].astype(np.float64)
-    error: NDArray[np.float64] = np.sqrt((difference**2).mean(axis=(1, 2)))
-    return error
-
-
-def _natives(bands: Sequence[Band]) -> list[tuple[list[int], int]]:
-    """Per resolution there is: indices of its bands, and its pixels in 10 m pixels."""
-    steps = [band.resolution // 10 for band in bands]
-    return [([i for i, there in enumerate(steps) if there == step], step) for step in sorted({*steps})]
-
-
-def consistency(output: Image, image: Image, bands: Sequence[Band] = BANDS) -> NDArray[np.float64]:
-    """RMSE per band in DN between the output seen by the sensor again, D(output), and the input.
-
-    Args:
-        output: ``(bands, scale * y, scale * x)``.
-        image: ``(bands, y, x)``, y and x even, 20 m bands replicated on the even grid.
-        bands: In the order of both.
-    """
-    scale = output.shape[1] // image.shape[1]
-    errors = np.empty(len(bands))
-    for chosen, step in _natives(bands):
-        seen = degrade(output[chosen], [bands[i] for i in chosen], step * scale)
-        errors[chosen] = _rmse(seen, image[chosen][:, ::step, ::step], BORDER // step)
-    return errors
+def _errors(image: Image, truth: Image) -> NDArray[np.float64]:
+    """RMSE per band, without ``BORDER`` pixels of the comparison grid."""
+    return rmse(inside(image, BORDER), inside(truth, BORDER))
 
 
 def wald_scores(pair: WaldPair, output: Image) -> WaldScores:
     """Compare a prediction for ``pair.input`` with the truth."""
     split = len(BANDS_10M)
     coarse = degrade(output[split:], BANDS_20M, 2) if pair.factor == 2 else output[split:]
-    rmse = np.concatenate(
-        [_rmse(output[:split], pair.target10, BORDER), _rmse(coarse, pair.target20, BORDER)]
-    )
+    rmse = np.concatenate([_errors(output[:split], pair.target10), _errors(coarse, pair.target20)])
     return WaldScores(rmse, consistency(output, pair.input))
-
-
-def bicubic(image: Image, bands: Sequence[Band] = BANDS, scale: int = 2) -> Image:
-    """Bicubic baseline for :data:`Predict`: each band from its own grid, ``scale`` times finer than 10 m."""
-    result = np.empty((len(bands), *(scale * n for n in image.shape[1:])), np.float32)
-    for chosen, step in _natives(bands):
-        result[chosen] = upsample_cubic(image[chosen][:, ::step, ::step], step * scale)
-    return result
 
 
 def bicubic_scores(pair: WaldPair) -> WaldScores:
@@ -168,9 +131,7 @@ def bicubic_scores(pair: WaldPair) -> WaldScores:
     split = len(BANDS_10M)
     output = bicubic(pair.input)
     coarse = upsample_cubic(pair.input[split:, ::2, ::2], 2) if pair.factor == 2 else output[split:]
-    rmse = np.concatenate(
-        [_rmse(output[:split], pair.target10, BORDER), _rmse(coarse, pair.target20, BORDER)]
-    )
+    rmse = np.concatenate([_errors(output[:split], pair.target10), _errors(coarse, pair.target20)])
     return WaldScores(rmse, consistency(output, pair.input))
 
 
@@ -182,7 +143,7 @@ def wald_profiles(pair: WaldPair, image: Image) -> NDArray[np.float64]:
         image: A prediction ``(10, 2y, 2x)`` for ``pair.input``, bicubic's too, or :func:`wald_truth`.
 
     Returns:
-        ``(4 or 10, n)``, see :func:`openeo_superres.spectrum.radial_profile`.
+        ``(4 or 10, n)``, see :func:`openeo_superres.evaluate.spectrum.radial_profile`.
     """
     return radial_profile(image[: len(wald_truth(pair)), BORDER:-BORDER, BORDER:-BORDER])
 
