@@ -1,0 +1,1 @@
+"""What the evaluation shows: demonstrations and downstream questions, each a command with its figures."""
