@@ -223,7 +223,10 @@ class Batch:
                 "with different names: run one of them into another folder."
             )
         self._made[path] = product.source
-        targets = Targets(path, self._options.get("compare"), sidecars=True)
+        options = self._options
+        targets = Targets(
+            path, options.get("compare"), sidecars=True, uncertainty=options.get("uncertainty", False)
+        )
         # a raster without the files beside it was interrupted
         there = self._skip_existing and path.exists()
         skipped = there and all(file.exists() for file in targets.files)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import ModelError, UnknownModelError
 from .sensor import REFLECTANCE_SCALE, bands_named
+from .trust import Trust
 from .udf import ALIGNMENT, FILL_RADIUS, PIXEL, Model, coarse_indices, load_model
 
 Kind = TypeVar("Kind")
@@ -53,6 +54,8 @@ class ModelCard:
     """10 m pixels per second on one core of the machine that it was measured on."""
     memory: int | None = None
     """Bytes that running it takes for each 10 m pixel computed, margins included; None if not measured."""
+    trust: Trust | None = None
+    """How far its results may be off; None if that was not calibrated."""
 
     @property
     def coarse(self) -> list[int]:
@@ -170,13 +173,15 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
         item = json.loads(path.read_text(encoding="utf-8"))
         properties, asset = item["properties"], item["assets"]["model"]
         checksum = str(asset["file:checksum"])
+        bands = tuple(_typed(str, band["name"]) for band in properties["mlm:input"][0]["bands"])
+        trust = _typed(dict, properties.get("superres:trust", {}))
         card = ModelCard(
             name=_typed(str, item["id"]),
             path=path.parent / _typed(str, asset["href"]),
             sha256=checksum.removeprefix(SHA256_MULTIHASH),
             scale=_typed(int, properties["superres:scale"]),
             margin=_typed(int, properties["superres:margin"]),
-            bands=tuple(_typed(str, band["name"]) for band in properties["mlm:input"][0]["bands"]),
+            bands=bands,
             parameters=_typed(int, properties["mlm:total_parameters"]),
             figures=_typed(dict, properties.get("superres:figures", {})),
             consistent=_typed(
@@ -184,6 +189,7 @@ def _parse(path: Path, _version: tuple[int, int]) -> ModelCard:
             ),
             speed=_typed(dict, properties.get("superres:speed", {})).get("pixels_per_second"),
             memory=_typed(dict, properties.get("superres:memory", {})).get("bytes_per_pixel"),
+            trust=Trust.parse(trust, bands) if trust else None,
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is no model card: {type(error).__name__} {error}.") from error

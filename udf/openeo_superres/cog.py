@@ -85,6 +85,8 @@ ENCODINGS = {
     "uint16": Encoding("uint16", nodata=0, shift=1000, low=1, high=65535),
     "float32": Encoding("float32", nodata=np.nan),
 }
+WIDTHS = ENCODINGS | {"uint16": Encoding("uint16", nodata=0, low=1, high=65535)}
+"""The same for widths of intervals: differences of DN, which no offset applies to."""
 
 
 class CogWriter:

@@ -48,7 +48,9 @@ SPECTRUM = {
 """Common name (STAC extension eo) and centre in micrometres, of Sentinel-2A; the others are within 17 nm."""
 
 
-def build_item(raster: Path, folder: Path, *, scene: Scene, card: ModelCard) -> dict[str, Any]:
+def build_item(
+    raster: Path, folder: Path, *, scene: Scene, card: ModelCard, uncertainty: Path | None = None
+) -> dict[str, Any]:
     """Describe a result as a STAC 1.1 item, from its file.
 
     Args:
@@ -56,11 +58,20 @@ def build_item(raster: Path, folder: Path, *, scene: Scene, card: ModelCard) -> 
         folder: Of the item, which its links start from.
         scene: What it was made from.
         card: Of the model that made it.
+        uncertainty: The finished file of half-widths, if there is one.
     """
     with rasterio.open(raster, driver="GTiff") as dataset:
         geometry, bbox = _footprint(dataset)
-        asset = _asset(dataset, raster, folder, pixel=PIXEL / card.scale)
+        assets = {"data": _asset(dataset, raster, folder, pixel=PIXEL / card.scale)}
         masked = dataset.tags().get("MASK")
+    if uncertainty:
+        with rasterio.open(uncertainty, driver="GTiff") as dataset:
+            asset = _asset(dataset, uncertainty, folder, pixel=PIXEL / card.scale)
+            said = dataset.tags()
+        asset["title"] = f"{said['UNCERTAINTY'].capitalize()}, reflectance"
+        asset["description"] = f"{said['UNCERTAINTY_METHOD']}; {said['UNCERTAINTY_SCALE']}".capitalize()
+        asset["roles"] = ["metadata", "uncertainty"]
+        assets["uncertainty"] = asset
     software, version = SOFTWARE.split()
     lineage = (
         f"Super-resolved from {scene.name} to {PIXEL / card.scale:g} m by model {card.name} "
@@ -95,7 +106,7 @@ def build_item(raster: Path, folder: Path, *, scene: Scene, card: ModelCard) -> 
         "bbox": bbox,
         "properties": properties,
         "links": [source, model],
-        "assets": {"data": asset},
+        "assets": assets,
     }
     if bbox is None:
         del item["bbox"]

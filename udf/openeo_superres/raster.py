@@ -12,7 +12,7 @@ from affine import Affine
 
 from .bandfile import PIXEL
 from .card import DEFAULT_MODEL, ModelCard, load_card
-from .cog import ENCODINGS, CogWriter
+from .cog import ENCODINGS, WIDTHS, CogWriter
 from .errors import SceneError, SuperresError
 from .evaluate import bicubic
 from .item import build_item
@@ -25,6 +25,7 @@ from .space import check_space
 from .stream import block_cache, chunk_size, cores, open_model, stream, worker_count
 from .style import build_style
 from .targets import Targets, result_path
+from .trust import calibration, trust_tags
 from .udf import Model
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rasterio.crs import CRS
+
+    from .cog import Encoding
+    from .trust import Trust
 
 
 def bicubic_model(names: tuple[str, ...] = BAND_NAMES, scale: int = 2) -> Model:
@@ -61,6 +65,7 @@ def superresolve_scene(
     mask: Mapping[str, Collection[int]] | None = None,
     bands: Sequence[str] | None = None,
     compare: Literal["bicubic"] | None = None,
+    uncertainty: bool = False,
     provider: str = "auto",
     threads: int | None = None,
     dtype: str = "int16",
@@ -87,6 +92,8 @@ def superresolve_scene(
             :func:`openeo_superres.mask.hide`. Results beside it are as beside any nodata.
         bands: Those to write, in this order. Default: the model's. The scene needs all of the model's.
         compare: "bicubic" writes the bicubic image beside, as ``<stem>_bicubic.tif``.
+        uncertainty: Whether to write how far each pixel may be off, too, as ``<stem>_uncertainty.tif``: see
+            :mod:`openeo_superres.trust`.
         provider: "auto", "cpu" or "cuda".
         threads: Of inference and compression; None for every core.
         dtype: "int16" (DN, nodata -32768), "uint16" (DN + 1000, nodata 0) or "float32" (DN, NaN).
@@ -113,6 +120,7 @@ def superresolve_scene(
     if missing := [band for band in card.bands if band not in BAND_NAMES]:
         raise SuperresError(f"Model {card.name} needs bands {', '.join(missing)}; scenes have {BAND_NAMES}.")
     names = _chosen(bands, card)
+    trust = calibration(card) if uncertainty else None
     scene = open_scene(source, card.bands, date=date)
     if missing := [band for band in card.bands if band not in scene.bands]:
         raise SceneError(
@@ -124,16 +132,17 @@ def superresolve_scene(
     if compare:
         models.append(bicubic_model(card.bands, card.scale))
     path = Path(destination)
-    targets = Targets(result_path(path, scene, card) if path.is_dir() else path, compare, sidecars)
+    if path.is_dir():
+        path = result_path(path, scene, card)
+    targets = Targets(path, compare, sidecars, uncertainty)
     inputs: list[str | Path] = [scene.path, *(file.path for file in scene.files)]
     inputs += [hidden.file.path for hidden in scene.hidden]
     inputs += [card.path, card.path.with_suffix(".json"), *([area] if isinstance(area, str | Path) else [])]
     targets.check(inputs, overwrite=overwrite)
+    kinds = _kinds(card, trust, compare=compare, mask=mask, dtype=dtype)
     check_space(
-        targets.raster.parent, scene, region, bands=names, scale=card.scale, dtype=dtype, files=len(models)
+        targets.raster.parent, scene, region, bands=names, scale=card.scale, dtype=dtype, files=len(kinds)
     )
-    masked = {"MASK": mask_text(mask)} if mask else {}
-    tags = [model_tags(card) | masked, {"MODEL": "bicubic"} | masked]
     picked: slice | list[int] = (
         slice(None) if names == card.bands else [card.bands.index(name) for name in names]
     )
@@ -141,8 +150,8 @@ def superresolve_scene(
     size = size or chunk_size(models[0], card, threads)
     with block_cache(scene, size + 2 * card.margin), ExitStack() as stack:
         writers = [
-            _writer(target, names, card.scale, said, scene=scene, region=region, dtype=dtype, threads=threads)
-            for target, said in zip(targets.rasters, tags, strict=False)
+            _writer(target, names, card.scale, kind, scene=scene, region=region, threads=threads)
+            for target, kind in zip(targets.rasters, kinds, strict=True)
         ]
         for writer in writers:
             # an interrupt may come between the making of a file and its place on the stack
@@ -152,10 +161,11 @@ def superresolve_scene(
         stream(
             scene,
             region,
-            list(zip(models, outputs, strict=True)),
+            list(zip(models, outputs[: len(models)], strict=True)),
             size=size,
             threads=threads,
             workers=worker_count(card, threads),
+            uncertainty=(trust, outputs[-1]) if trust else None,
             progress=progress,
         )
         for writer in writers:
@@ -165,11 +175,7 @@ def superresolve_scene(
         targets.remove_earlier()
         for writer in writers:
             writer.publish()
-    if targets.item:
-        item = build_item(targets.raster, targets.item.parent, scene=scene, card=card)
-        write_text(targets.item, json.dumps(item, indent=2) + "\n")
-    for raster, style in zip(targets.rasters, targets.styles, strict=False):
-        write_text(style, build_style(raster))
+    _write_sidecars(targets, scene, card)
     return targets.raster
 
 
@@ -186,17 +192,45 @@ def _chosen(bands: Sequence[str] | None, card: ModelCard) -> tuple[str, ...]:
 # ---- what is written
 
 
+def _kinds(
+    card: ModelCard,
+    trust: Trust | None,
+    *,
+    compare: str | None,
+    mask: Mapping[str, Collection[int]] | None,
+    dtype: str,
+) -> list[tuple[dict[str, str], Encoding]]:
+    """Tags and numbers of each raster of a result."""
+    masked = {"MASK": mask_text(mask)} if mask else {}
+    tags = model_tags(card) | masked
+    kinds = [(tags, ENCODINGS[dtype])]
+    if compare:
+        kinds.append(({"MODEL": compare} | masked, ENCODINGS[dtype]))
+    if trust:
+        kinds.append((tags | trust_tags(trust), WIDTHS[dtype]))
+    return kinds
+
+
+def _write_sidecars(targets: Targets, scene: Scene, card: ModelCard) -> None:
+    if targets.item:
+        beside = targets.rasters[-1] if targets.uncertainty else None
+        item = build_item(targets.raster, targets.item.parent, scene=scene, card=card, uncertainty=beside)
+        write_text(targets.item, json.dumps(item, indent=2) + "\n")
+    for raster, style in zip(targets.rasters, targets.styles, strict=False):
+        write_text(style, build_style(raster))
+
+
 def _writer(
     target: Path,
     names: tuple[str, ...],
     scale: int,
-    tags: Mapping[str, str],
+    kind: tuple[Mapping[str, str], Encoding],
     *,
     scene: Scene,
     region: Window,
-    dtype: str,
     threads: int | None,
 ) -> CogWriter:
+    tags, encoding = kind
     col, row, width, height = region
     pixel = PIXEL / scale
     west, north = scene.transform.c, scene.transform.f
@@ -204,12 +238,12 @@ def _writer(
     return CogWriter(
         target,
         bands=names,
-        encoding=ENCODINGS[dtype],
+        encoding=encoding,
         crs=scene.crs,
         transform=Affine(pixel, 0, west + PIXEL * col, 0, -pixel, north - PIXEL * row),
         width=scale * width,
         height=scale * height,
-        tags=software | dict(tags),
+        tags={**software, **tags},
         threads=cores(threads),
     )
 

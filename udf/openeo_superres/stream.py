@@ -7,11 +7,13 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
 from . import memory
+from .trust import half_width
 from .udf import Model, superresolve_chunk
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .bandfile import BandFile
     from .card import ModelCard
     from .scene import Scene, Window
+    from .trust import Trust
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -133,6 +136,7 @@ def stream(
     size: int,
     threads: int | None = None,
     workers: int = 1,
+    uncertainty: tuple[Trust, Output] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> None:
     """Super-resolve a region.
@@ -146,23 +150,21 @@ def stream(
         size: Edge of a chunk in 10 m pixels.
         threads: That decode; None for every core.
         workers: Chunks that are computed at once: see :func:`worker_count`.
+        uncertainty: Of the first model, and where the half-widths go.
         progress: Called with the 10 m pixels done, and all of them.
     """
     overlap = max(model.margin for model, _ in outputs)
-    orders = [[scene.bands.index(band) for band in model.bands] for model, _ in outputs]
+    models = [(model, [scene.bands.index(band) for band in model.bands]) for model, _ in outputs]
+    targets = [(output, model.scale) for model, output in outputs]
+    if uncertainty:
+        targets.append((uncertainty[1], outputs[0][0].scale))
     done, total = 0, region[2] * region[3]
 
-    def compute(chunk: _Chunk) -> list[NDArray[np.float32]] | None:
-        if not np.isfinite(chunk.inner).any():
-            return None
-        return [
-            superresolve_chunk(chunk.image[order], model, phase=chunk.phase, overlap=overlap)
-            for (model, _), order in zip(outputs, orders, strict=True)
-        ]
+    compute = partial(_compute, models=models, trust=uncertainty and uncertainty[0])
 
     def write(results: list[NDArray[np.float32]] | None, chunk: _Chunk) -> None:
-        for (model, output), result in zip(outputs, results or (), strict=bool(results)):
-            output.write(result, model.scale * chunk.col, model.scale * chunk.row)
+        for (output, scale), result in zip(targets, results or (), strict=bool(results)):
+            output.write(result, scale * chunk.col, scale * chunk.row)
 
     network, behind = ThreadPoolExecutor(workers), ThreadPoolExecutor(1)
     written: Future[None] | None = None
@@ -184,6 +186,25 @@ def stream(
         # a second interrupt, while the network ends, must not close the file that is being written
         with behind:
             network.shutdown()
+
+
+def _compute(
+    chunk: _Chunk, models: list[tuple[Model, list[int]]], trust: Trust | None
+) -> list[NDArray[np.float32]] | None:
+    """What each model makes of its bands of a chunk, then the half-widths of the first; None of nodata."""
+    if not np.isfinite(chunk.inner).any():
+        return None
+    images = [chunk.image[order] for _, order in models]
+    results = [
+        superresolve_chunk(image, model, phase=chunk.phase, overlap=chunk.overlap)
+        for image, (model, _) in zip(images, models, strict=True)
+    ]
+    if trust:
+        coarse = models[0][0].coarse
+        results.append(
+            half_width(images[0], results[0], trust, coarse=coarse, phase=chunk.phase, overlap=chunk.overlap)
+        )
+    return results
 
 
 def _mapped(

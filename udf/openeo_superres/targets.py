@@ -32,14 +32,15 @@ class Targets:
     """With what: a second raster, ``<stem>_<compare>.tif``."""
     sidecars: bool = False
     """Whether there is a STAC item beside the raster, and a style beside each of them."""
+    uncertainty: bool = False
+    """Whether there is a raster of half-widths, ``<stem>_uncertainty.tif``."""
 
     @property
     def rasters(self) -> list[Path]:
-        """The result, and what it is compared with."""
-        if not self.compare:
-            return [self.raster]
-        name = f"{self.raster.stem}_{self.compare}{self.raster.suffix}"
-        return [self.raster, self.raster.with_name(name)]
+        """The result, what it is compared with, and how far it may be off."""
+        ends = [*([self.compare] if self.compare else []), *(["uncertainty"] if self.uncertainty else [])]
+        names = [f"{self.raster.stem}_{end}{self.raster.suffix}" for end in ends]
+        return [self.raster, *(self.raster.with_name(name) for name in names)]
 
     @property
     def item(self) -> Path | None:
