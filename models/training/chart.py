@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from openeo_superres.evaluate.plots import COLOURS, STYLE, new_figure
 from openeo_superres.output import replacing
 
 if TYPE_CHECKING:
@@ -18,18 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
+__all__ = ["COLOURS", "FORMATS", "STYLE", "chart_format", "label_dots", "new_figure", "save"]
+
 FORMATS = (".svg", ".png")
-COLOURS = ("#666666", "#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of the models in turn, bicubic first: told apart by colour-blind readers, too (Okabe and Ito, 2008)."""
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "svg.hashsalt": "openeo-superres",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 LEADER = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 """From a label to its dot."""
 PLACES = tuple(
@@ -40,13 +34,6 @@ PLACES = tuple(
     if x or y
 )
 """Of a label beside its dot, the best first: offset in points, and how the text is aligned to it."""
-
-
-def new_figure(width: float, height: float, dpi: float = 100) -> Figure:
-    """An empty figure in inches; it lays itself out so that nothing is cut off."""
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def chart_format(path: Path) -> str:
