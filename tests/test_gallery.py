@@ -66,7 +66,7 @@ def test_lines_are_profiles_over_cycles_per_km(images):
 def test_profiles_are_of_the_image_less_its_mean(images):
     """Else the mean, at the zero-padded edge, drowns the finest detail."""
     band = images["bicubic"][2]
-    np.testing.assert_allclose(gallery._profile(band + 5000), gallery._profile(band), atol=0.01)
+    np.testing.assert_allclose(gallery.profile(band + 5000), gallery.profile(band), atol=0.01)
 
 
 def test_more_models_than_colours_are_all_drawn(images):

@@ -7,7 +7,6 @@ to bicubic's. There is no reference at 5 m: more detail is not truer detail.
 from __future__ import annotations
 
 import argparse
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,14 @@ from PIL import Image
 
 from openeo_superres.demo import SAMPLE
 from openeo_superres.evaluate import bicubic
-from openeo_superres.evaluate.spectrum import frequencies, radial_profile
 from openeo_superres.picture import PAPER, comparison, save_png
 from openeo_superres.scene import Window, open_scene
 from openeo_superres.sensor import BANDS
 
 from .arguments import positive
 from .cards import HELP, labelled, predictor
-from .chart import COLOURS, STYLE, new_figure
+from .chart import STYLE, new_figure
+from .spectra import cycles_per_km, draw, mark_nyquist, name_nyquist, profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,38 +85,19 @@ def spectra(images: Mapping[str, np.ndarray], width: int) -> Image.Image:
 def _spectrum(levels: Axes, differences: Axes, images: Mapping[str, np.ndarray], name: str) -> None:
     """Draw a band's profiles into one panel, and the differences into the other."""
     index, band = next((i, band) for i, band in enumerate(BANDS) if band.name == name)
-    profiles = {label: _profile(image[index]) for label, image in images.items()}
-    # the annulus of the mean says nothing
-    per_km = 1000 / METRES * frequencies(*next(iter(images.values())).shape[1:])[1:]
+    profiles = {label: profile(image[index]) for label, image in images.items()}
+    per_km = cycles_per_km(*next(iter(images.values())).shape[1:], METRES)
     base = next(iter(profiles.values()))
-    for (label, profile), colour in zip(profiles.items(), cycle(COLOURS), strict=False):
-        levels.plot(per_km, profile, color=colour, label=label, linewidth=1.3)
-        differences.plot(per_km, profile - base, color=colour, linewidth=1.3)
+    draw(levels, per_km, profiles)
+    draw(differences, per_km, {label: values - base for label, values in profiles.items()})
     levels.set_title(f"{name}: amplitude", fontsize=11)
     levels.set_ylabel("dB")
     differences.set_title(f"{name}: difference to bicubic", fontsize=11)
-    nyquist = 1000 / (2 * band.resolution)
     for axes in (levels, differences):
         axes.set_xlim(0, 1000 / (2 * METRES))
         axes.set_xlabel("cycles per km")
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.axvline(nyquist, color="#888888", linewidth=0.8, linestyle="--")
-    # up there, right of the line, the falling curves never come
-    levels.annotate(
-        f"Nyquist of {band.resolution} m pixels",
-        (nyquist, 1),
-        xycoords=levels.get_xaxis_transform(),
-        xytext=(3, -3),
-        textcoords="offset points",
-        va="top",
-        fontsize=8,
-        color="#666666",
-    )
-
-
-def _profile(band: np.ndarray) -> np.ndarray:
-    """Radial profile less the annulus of the mean."""
-    return radial_profile(band - band.mean())[1:]
+        mark_nyquist(axes, band.resolution)
+    name_nyquist(levels, band.resolution)
 
 
 def gallery(images: Mapping[str, np.ndarray], view: Window = VIEW, *, zoom: int = 3) -> Image.Image:
