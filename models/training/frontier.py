@@ -19,6 +19,7 @@ import matplotlib as mpl
 import numpy as np
 
 from openeo_superres.evaluate import wald_pair
+from openeo_superres.evaluate.protocols import measure as measure_wald
 from openeo_superres.output import replacing
 
 from .arguments import positive
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 """A model's measurements: ``parameters``, ``margin``, ``microseconds`` and the machine they were measured on;
-``scenes``: per scene what ``training.evaluate`` says of it."""
+``scenes``: per scene its figures in the main protocol, see :mod:`openeo_superres.evaluate.protocols`."""
 
 GAINS = {"gain10": "10 m bands", "gain20": "20 m bands"}
 MARKS = ("^", "v", "s", "D")
@@ -57,7 +58,6 @@ def measure(cards: Mapping[str, ModelCard], data: Path, *, size: int, repeat: in
     """
     # torch comes with them, and what only draws needs none
     from .datasets import DEVELOPMENT, development_scene  # noqa: PLC0415
-    from .evaluate import measure as measure_wald  # noqa: PLC0415
 
     scenes = {scene: development_scene(scene, data) for scene in DEVELOPMENT}
     predictors = {label: predictor(card) for label, card in cards.items()}

@@ -1,7 +1,7 @@
 """Write the figures of the model cards into the Markdown that shows them: each from its card, none by hand.
 
-Tables stand between two marks: in a model's own card what ``training.evaluate`` measured of it, in the README
-and in docs/models.md a row for each model.
+Tables stand between two marks: in a model's own card what ``openeo-superres evaluate`` measured of it, in the
+README and in docs/models.md a row for each model. ``training.figures`` puts the figures into the cards.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openeo_superres.card import ModelCard, list_models, load_card
+from openeo_superres.evaluate.protocols import MAIN
 from openeo_superres.output import replacing
 from openeo_superres.sensor import BAND_NAMES
 
@@ -25,8 +26,6 @@ END = "<!-- end of figures -->"
 MODELS = Path(__file__).parents[1]
 OVERVIEWS = ("../README.md", "../docs/models.md")
 """Relative to the folder of the models."""
-MAIN = "x2"
-"""Protocol of the overview, and of the table by band."""
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
