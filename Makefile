@@ -1,4 +1,5 @@
-# make setup | demo | test | lint | train-setup | brisque-setup | backend-setup | backend | test-backend | apex | bench
+# make setup | demo | test | lint | bench | apex | train-setup | brisque-setup | opensr-setup
+# make backend-setup | backend | test-backend
 # Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
 PYTHON ?= python3
@@ -19,18 +20,23 @@ BACKEND := .venv-backend
 BACKEND_SETUP := $(BACKEND)/.setup
 ARCHIVES := $(BACKEND)/archives
 
-# BRISQUE, which chooses among fine-tuned networks, needs an older numpy.
+# Judges of what networks give (evaluate/judges.py). BRISQUE needs an older numpy; opensr-test is installed without
+# the gigabytes that it asks for, and our figures do not need.
 BRISQUE := .venv-brisque
 BRISQUE_SETUP := $(BRISQUE)/.setup
+OPENSR := .venv-opensr
+OPENSR_SETUP := $(OPENSR)/.setup
 
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup brisque-setup demo test lint backend-setup backend test-backend apex bench
+.PHONY: setup train-setup brisque-setup opensr-setup demo test lint backend-setup backend test-backend apex bench
 
 setup: $(SETUP)
 
 train-setup: $(TRAIN_SETUP)
 
 brisque-setup: $(BRISQUE_SETUP)
+
+opensr-setup: $(OPENSR_SETUP)
 
 backend-setup: $(BACKEND_SETUP) $(NOTEBOOK_SETUP)
 
@@ -41,7 +47,7 @@ $(1) -m venv $(@D:/bin=) || { \
 	$(1) -m pip --python $@ install pip; }
 endef
 
-$(BIN)/python $(BRISQUE)/bin/python:
+$(BIN)/python $(BRISQUE)/bin/python $(OPENSR)/bin/python:
 	$(call make-environment,$(PYTHON))
 
 $(BACKEND)/bin/python:
@@ -60,9 +66,17 @@ $(TRAIN_SETUP): $(SETUP)
 	@$(PIP) install -qq --editable '.[train]'
 	@touch $@
 
-$(BRISQUE_SETUP): models/training/brisque-requirements.txt | $(BRISQUE)/bin/python
+$(BRISQUE_SETUP): requirements/brisque.txt | $(BRISQUE)/bin/python
 	@echo "Setting up $(BRISQUE) ..."
 	@$(BRISQUE)/bin/python -m pip --disable-pip-version-check install -qq --requirement $<
+	@touch $@
+
+# pip warns of what is left out on purpose.
+$(OPENSR_SETUP): requirements/opensr-bare.txt requirements/opensr.txt | $(OPENSR)/bin/python
+	@echo "Setting up $(OPENSR) ..."
+	@$(OPENSR)/bin/python -m pip --disable-pip-version-check install -qq --requirement requirements/opensr.txt
+	@$(OPENSR)/bin/python -m pip --disable-pip-version-check install -qq --no-deps \
+		--requirement requirements/opensr-bare.txt
 	@touch $@
 
 $(NOTEBOOK_SETUP): $(SETUP)

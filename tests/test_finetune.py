@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from openeo_superres import load_card
 from openeo_superres.evaluate import bicubic, consistency, wald_pair
-from openeo_superres.picture import COMPOSITES
-from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+from openeo_superres.sensor import BANDS_10M, BANDS_20M, degrade, upsample_cubic
 from training import export, finetune, naturalness, progress, train
 from training.adversarial import accuracy, discriminator_loss, generator_loss
 from training.datasets import Source
@@ -373,45 +372,6 @@ def test_more_detail_and_the_same_radiometry(sources, base, image):
 # ---- the choice
 
 
-def test_brisque_is_computed_elsewhere(interpreter):
-    flat, striped = np.zeros((2, 16, 16, 3), np.uint8)
-    striped[::2] = 10
-    assert naturalness.brisque([flat, striped], interpreter) == [100, 90]
-
-
-def test_brisque_says_what_is_wrong(interpreter, tmp_path):
-    picture = np.zeros((16, 16, 3), np.uint8)
-    with pytest.raises(FileNotFoundError, match=r"none is not there: make brisque-setup$"):
-        naturalness.brisque([picture], tmp_path / "none")
-    interpreter.write_text(f"#!{sys.executable}\nraise ImportError('no libGL')\n")
-    with pytest.raises(RuntimeError, match=r"BRISQUE failed in the environment of .*: ImportError: no libGL"):
-        naturalness.brisque([picture], interpreter)
-
-
-@pytest.mark.skipif(not naturalness.INTERPRETER.exists(), reason="make brisque-setup has not been run")
-def test_real_brisque_prefers_the_deconvolved_image(image):
-    part = np.ascontiguousarray(image[:, 256:384, :128])
-    sharper = load_card("cubic_mtf").open(provider="cpu", threads=1).run(part[None])[0]
-    scores = naturalness.brisque(
-        naturalness.pictures(bicubic(part), part) + naturalness.pictures(sharper, part)
-    )
-    assert np.isfinite(scores).all()
-    assert np.mean(scores[3:]) < np.mean(scores[:3])
-
-
-def test_the_input_decides_the_stretch(image):
-    part = image[:, :64, :64]
-    output = bicubic(part)
-    drawn = naturalness.pictures(output, part)
-    assert len(drawn) == len(COMPOSITES)
-    assert all(picture.shape == (128, 128, 3) and picture.dtype == np.uint8 for picture in drawn)
-    brighter = output.copy()
-    brighter[BAND_NAMES.index("B04")] += 200
-    difference = naturalness.pictures(brighter, part)[0].astype(int) - drawn[0]
-    assert difference[..., 0].mean() > 1
-    assert not difference[..., 1:].any()
-
-
 def test_what_follows_the_grid_is_found_in_a_scene(image):
     """A pattern of 10 DN, and nothing else, is told from the scene's own texture."""
     part = torch.from_numpy(bicubic(image[:, :256, :256]))[None]
@@ -496,7 +456,7 @@ def test_finetune_then_choose_then_export(data, base, interpreter, tmp_path, mon
     assert sorted(path.name for path in (run / "candidates").iterdir()) == names
 
     monkeypatch.setattr(naturalness, "DEVELOPMENT", ("T33UUB",))
-    monkeypatch.setattr(naturalness.brisque, "__defaults__", (interpreter,))
+    monkeypatch.setenv("SUPERRES_BRISQUE", str(interpreter))
     # a scene this small is a pattern of its own
     monkeypatch.setattr(naturalness, "PATTERN", math.inf)
     call(monkeypatch, naturalness.main, run, "--data", data, "--threads", 1)
@@ -584,11 +544,11 @@ def test_missing_environment_gets_one_line(data, base, tmp_path, monkeypatch, ca
     (tmp_path / "candidates").mkdir()
     (tmp_path / "candidates/step_000001.safetensors").write_bytes(base.read_bytes())
     monkeypatch.setattr(naturalness, "DEVELOPMENT", ("T33UUB",))
-    monkeypatch.setattr(naturalness.brisque, "__defaults__", (tmp_path / "none",))
+    monkeypatch.setenv("SUPERRES_BRISQUE", str(tmp_path / "none"))
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, naturalness.main, tmp_path, "--data", data, "--threads", 1)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith("is not there: make brisque-setup")
+    assert "none is not there: run make brisque-setup" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "chosen.safetensors").exists()
 
 

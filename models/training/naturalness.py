@@ -1,8 +1,6 @@
 """Choose among the candidates of a fine-tuning: the one whose images at 5 m look most natural (BRISQUE).
 
-BRISQUE (Mittal et al., 2012) needs no reference: it tells by local statistics how far an image is from
-natural photographs, 0 to about 100, less is better. It was made for pictures of another kind and knows
-nothing of truth: only differences to bicubic on one image mean something, and radiometry has to be kept.
+It knows nothing of truth (:mod:`openeo_superres.evaluate.judges`), so radiometry has to be kept besides.
 """
 
 from __future__ import annotations
@@ -11,8 +9,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 
 from openeo_superres.evaluate import Image, bicubic, consistency
-from openeo_superres.picture import COMPOSITES, colours, stretch_limits
-from openeo_superres.sensor import BAND_NAMES
+from openeo_superres.evaluate.judges import brisque, pictures
+from openeo_superres.picture import COMPOSITES
 
 from .arguments import positive
 from .checkpoint import read_checkpoint, read_state, write_checkpoint
@@ -33,18 +29,6 @@ from .pattern import phase_deviations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-INTERPRETER = Path(__file__).parents[2] / ".venv-brisque/bin/python"
-"""Of an environment of its own, since the package needs an older numpy."""
-SCRIPT = """
-import json, sys
-import numpy
-from brisque import BRISQUE
-
-judge = BRISQUE(url=False)
-print(json.dumps([float(judge.score(numpy.load(path))) for path in sys.argv[1:]]))
-"""
 CONSISTENCY = 2.0
 """Largest consistency error of a choice, in DN."""
 PATTERN = 2.5
@@ -53,35 +37,6 @@ EDGE = 64
 """Output pixels left out where it is measured, a multiple of 4."""
 SIZE = 512
 """10 m pixels of a scene that are looked at, from its upper left corner, along each side."""
-
-
-def brisque(pictures: Sequence[NDArray[np.uint8]], interpreter: Path = INTERPRETER) -> list[float]:
-    """BRISQUE of each of ``pictures`` ``(y, x, 3)``, computed in the environment of ``interpreter``.
-
-    Raises:
-        FileNotFoundError: If the environment is not there.
-        RuntimeError: If BRISQUE fails there.
-    """
-    if not interpreter.exists():
-        raise FileNotFoundError(
-            f"BRISQUE has an environment of its own, and {interpreter} is not there: make brisque-setup"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, f"{index}.npy") for index in range(len(pictures))]
-        for path, picture in zip(paths, pictures, strict=True):
-            np.save(path, picture)
-        command = [interpreter, "-W", "ignore", "-c", SCRIPT, *paths]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if result.returncode:
-        reason = result.stderr.strip().rpartition("\n")[2]
-        raise RuntimeError(f"BRISQUE failed in the environment of {interpreter}: {reason}")
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-def pictures(output: Image, image: Image) -> list[NDArray[np.uint8]]:
-    """Composites of an output ``(10, y, x)``, 8 bits, as the percentiles of its *input* stretch them."""
-    indices = [[BAND_NAMES.index(band) for band in composite.bands] for composite in COMPOSITES]
-    return [colours(output[rows], stretch_limits(image[rows])) for rows in indices]
 
 
 def real_input(name: str, data: Path) -> Image:
@@ -186,7 +141,7 @@ def main() -> None:
             **rows[best],
         }
         write_choice(candidates[best], facts, arguments.folder / "chosen.safetensors")
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         parser.error(" ".join(str(error).split()))
     print("BRISQUE less bicubic's, mean of real inputs at 5 m (less is better); consistency error in DN")
     for row in rows:

@@ -8,6 +8,7 @@ ValueError
       UnknownSceneError   nothing that is known as a scene is there
     OutputError         a result can't be written where it was asked
     ProcessError        a process graph that no back-end could run as it was meant
+    JudgeError          a judge of an evaluation can't be asked
 """
 
 from .udf import SuperresError
@@ -37,7 +38,12 @@ class ProcessError(SuperresError):
     """A process graph that no back-end could run as it was meant."""
 
 
+class JudgeError(SuperresError):
+    """A judge of an evaluation can't be asked: its environment is not there, or fails."""
+
+
 __all__ = [
+    "JudgeError",
     "ModelError",
     "OutputError",
     "ProcessError",
