@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 from openeo_superres.sensor import BANDS
 
+from .tables import REFERENCES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -46,8 +48,6 @@ PAGE_STYLE: Any = {
 }
 SHAPES = (("o", "●"), ("s", "■"), ("D", "◆"), ("^", "▲"), ("v", "▼"))
 """A marker in a plot, and the letter that looks like it in the page's key."""
-REFERENCES = ("truth", "reference")
-"""Labels of what is no model's output."""
 POINTS = 48
 """Of a spectrum as it is drawn."""
 WIDTH = 9.6
