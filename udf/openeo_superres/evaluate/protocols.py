@@ -60,20 +60,14 @@ class Reference:
         profiles = {label: wald_profiles(pair, image) for label, image in images.items()}
         return cls(pair, base, bicubic_scores(pair), profiles)
 
-    def figures(
-        self, output: Image, profiles: NDArray[np.float64], scores: WaldScores | None = None
-    ) -> dict[str, Any]:
-        """Errors of a prediction and its frequencies; see :func:`error_figures`, :func:`spectral_figures`.
+    def restorations(self, profiles: NDArray[np.float64]) -> list[Restoration]:
+        """What a prediction gives back of each band's frequencies.
 
         Args:
-            output: Of a model, for the pair's input.
-            profiles: Of the output, see :func:`openeo_superres.evaluate.wald_profiles`.
-            scores: Of the output, where they are known.
+            profiles: Of the prediction, see :func:`openeo_superres.evaluate.wald_profiles`.
         """
-        scores = scores or wald_scores(self.pair, output)
         references = self.profiles["truth"], self.profiles["bicubic"]
-        restorations = [restoration(*bands) for bands in zip(profiles, *references, strict=True)]
-        return error_figures(scores, self.scores) | spectral_figures(restorations)
+        return [restoration(*bands) for bands in zip(profiles, *references, strict=True)]
 
 
 def error_figures(scores: WaldScores, reference: WaldScores) -> dict[str, Any]:
@@ -108,8 +102,10 @@ def spectral_figures(restorations: Sequence[Restoration]) -> dict[str, Any]:
 def measure(pair: WaldPair, predictors: Mapping[str, Predict]) -> dict[str, dict[str, Any]]:
     """Figures of bicubic and of each model on one pair."""
     reference = Reference.of(pair)
-    table = {"bicubic": reference.figures(reference.bicubic, reference.profiles["bicubic"], reference.scores)}
-    for label, predict in predictors.items():
+    table = {}
+    for label, predict in {"bicubic": bicubic, **predictors}.items():
         output = predict(pair.input)
-        table[label] = reference.figures(output, wald_profiles(pair, output))
+        scores = reference.scores if label == "bicubic" else wald_scores(pair, output)
+        restorations = reference.restorations(wald_profiles(pair, output))
+        table[label] = error_figures(scores, reference.scores) | spectral_figures(restorations)
     return table
