@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .baseline import Image
 
-BUDGET = 1_200_000
+BUDGET = 1_000_000
 """Bytes of all pictures of a view in the page, if they can be made to fit."""
 ENCODINGS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("WEBP", {"lossless": True, "quality": 80, "method": 4}),

@@ -48,7 +48,7 @@ PAGE_STYLE: Any = {
 }
 SHAPES = (("o", "●"), ("s", "■"), ("D", "◆"), ("^", "▲"), ("v", "▼"))
 """A marker in a plot, and the letter that looks like it in the page's key."""
-POINTS = 48
+POINTS = 40
 """Of a spectrum as it is drawn."""
 WIDTH = 9.6
 """Inches."""

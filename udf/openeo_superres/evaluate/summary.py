@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from openeo_superres.sensor import REFLECTANCE_SCALE
+
 from .glossary import find, number, shown
+from .models import BASELINE
 from .protocols import MAIN
 from .wald import NOISE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Rows = Mapping[str, Any]
 
 STEADY = 0.1
 """Pixels by which an image may lie off without being called shifted."""
 LIMIT = "No Wald figure proves anything at 5 m, where Sentinel-2 has no reference."
+FEW = 3
+"""Models that are named one by one."""
 KEPT = "Is what the satellite measured kept?"
 RECOVERED = "Is true detail recovered, where that can be checked?"
 
@@ -75,8 +80,22 @@ def _listed(texts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
-def _verdict(good: Sequence[bool]) -> str:
-    return "Yes" if all(good) else "In part" if any(good) else "No"
+def _spelled(values: Mapping[str, float], write: Callable[[float], str]) -> str:
+    """Values with their labels: each of a few, the ends of many."""
+    if len(values) <= FEW:
+        return _listed([f"{label} {write(value)}" for label, value in values.items()])
+    low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+    return f"from {write(values[low])} ({low}) to {write(values[high])} ({high})"
+
+
+def _in(unit: str, digits: int) -> Callable[[float], str]:
+    return lambda value: f"{shown(value, digits)}{unit}"
+
+
+def _verdict(good: Sequence[tuple[str, bool]]) -> str:
+    """Of what is good or not, by label; the model without learning counts only if it is alone."""
+    counted = [well for label, well in good if label != BASELINE] or [well for _, well in good]
+    return "Yes" if all(counted) else "In part" if any(counted) else "No"
 
 
 def _values(rows: Rows, labels: Sequence[str], path: str) -> dict[str, float]:
@@ -85,81 +104,73 @@ def _values(rows: Rows, labels: Sequence[str], path: str) -> dict[str, float]:
     return {label: value for label, value in values.items() if value is not None}
 
 
-def _named(texts: Mapping[str, str]) -> str:
-    """Texts of one model or several, with their names."""
-    return _listed([f"{label} {text}" for label, text in texts.items()])
-
-
-def _figures(values: Mapping[str, float], unit: str, digits: int) -> str:
-    return _named({label: f"{shown(value, digits)}{unit}" for label, value in values.items()})
-
-
 def _kept(rows: Rows, models: Sequence[str]) -> Answer | None:
     values = _values(rows, models, "consistency")
     if not values:
         return None
-    base = _values(rows, ["bicubic"], "consistency")
     text = (
-        "Seen by the sensor again, the results differ from the input by (mean of the bands): "
-        f"{_figures(base | values, ' DN', 1)}. The sensor's own noise is about {NOISE:.0f} DN, "
-        f"{NOISE / 10_000:.4f} of reflectance."
+        "Seen by the sensor again, the results differ from the input by, in the mean of the bands: "
+        f"{_spelled(values, _in(' DN', 1))}{_beside(rows, 'consistency', _in(' DN', 1))}. "
+        f"The sensor's own noise is about {NOISE:.0f} DN, {NOISE / REFLECTANCE_SCALE:.4f} of reflectance."
     )
-    return Answer(KEPT, _verdict([value < NOISE for value in values.values()]), text)
+    return Answer(KEPT, _verdict([(label, value < NOISE) for label, value in values.items()]), text)
+
+
+def _beside(rows: Rows, path: str, write: Callable[[float], str]) -> str:
+    """Bicubic's figure, to compare with."""
+    return "".join(f"; bicubic {write(value)}" for value in _values(rows, ["bicubic"], path).values())
 
 
 def _recovered(rows: Rows, models: Sequence[str], protocol: str) -> Answer | None:
-    texts, good = {}, []
-    for label in models:
-        gains = {size: number(find(rows.get(label), f"gain{size}")) for size in (10, 20)}
-        known = {size: gain for size, gain in gains.items() if gain is not None}
-        good += [gain > 0 for gain in known.values()]
-        if known:
-            texts[label] = _listed([f"{_less(gain)} in the {size} m bands" for size, gain in known.items()])
-    if not texts:
+    gains = {size: _signed(rows, models, f"gain{size}") for size in (10, 20)}
+    good = [(label, gain > 0) for known in gains.values() for label, gain in known.items()]
+    if not good:
         return None
     text = (
         f"The scene was made coarser, super-resolved, and held against its real pixels (Wald {protocol}). "
-        f"The error is, against bicubic's: {'; '.join(f'{label} {text}' for label, text in texts.items())}."
+        "The error, against bicubic's, is "
+    )
+    text += "; ".join(
+        f"in the {size} m bands: {_spelled(known, _less)}" for size, known in gains.items() if known
     )
     if restored := _values(rows, models, "frr10"):
-        text += " Of the fine detail that bicubic loses in the 10 m bands, as much is back: "
-        text += f"{_figures(restored, ' %', 0)}."
-    return Answer(RECOVERED, _verdict(good), text)
+        text += ". Of the fine detail that bicubic loses in the 10 m bands, as much is back: "
+        text += _spelled(restored, _in(" %", 0))
+    return Answer(RECOVERED, _verdict(good), f"{text}.")
+
+
+def _signed(rows: Rows, labels: Sequence[str], path: str) -> dict[str, float]:
+    """What is known of the labels, with its sign."""
+    values = {label: number(find(rows.get(label), path)) for label in labels}
+    return {label: value for label, value in values.items() if value is not None}
 
 
 def _less(gain: float) -> str:
     """A gain in dB as a share of the error."""
     share = 10 ** (-gain / 20) - 1
-    return f"{abs(share):.0%} {'higher' if share > 0 else 'lower'} ({shown(gain, 1)} dB)"
+    return f"{abs(share):.0%} {'higher' if share > 0 else 'lower'} ({shown(gain, 1)} dB)".replace("%", " %")
 
 
 def _robust(protocols: Mapping[str, Rows], models: Sequence[str]) -> Answer | None:
-    gains = {
-        label: [
-            (gain, protocol)
-            for protocol, rows in protocols.items()
-            if (gain := number(find(rows.get(label), "gain10"))) is not None
-        ]
-        for label in models
-    }
-    worst = {label: min(known) for label, known in gains.items() if known}
-    if not worst:
+    gains = {protocol: _signed(rows, models, "gain10") for protocol, rows in protocols.items()}
+    good = [(label, gain > 0) for known in gains.values() for label, gain in known.items()]
+    if not good:
         return None
-    texts = {label: f"{shown(gain, 1)} dB ({protocol})" for label, (gain, protocol) in worst.items()}
+    lowest = {protocol: min(known.values()) for protocol, known in gains.items() if known}
+    worst = min(lowest, key=lowest.__getitem__)
     text = (
-        "With other noise, a sharper or a blunter sensor, or a larger step, the lowest gain over bicubic "
-        f"in the 10 m bands is: {_named(texts)}."
+        f"Of {len(lowest)} other cases, with other noise, another blur or a larger step, {worst} is the "
+        f"hardest. The error of the 10 m bands, against bicubic's, is there: {_spelled(gains[worst], _less)}."
     )
-    verdict = _verdict([gain > 0 for gain, _ in worst.values()])
-    return Answer("Does that hold if the sensor is not quite as assumed?", verdict, text)
+    return Answer("Does that hold if the sensor is not quite as assumed?", _verdict(good), text)
 
 
 def _in_place(rows: Rows, models: Sequence[str], protocol: str) -> Answer | None:
     values = _values(rows, models, "shift")
     if not values:
         return None
-    text = f"Against the truth (Wald {protocol}) they lie off by, in pixels: {_figures(values, '', 2)}."
-    verdict = _verdict([value < STEADY for value in values.values()])
+    text = f"Against the truth (Wald {protocol}) they lie off by, in pixels: {_spelled(values, _in('', 2))}."
+    verdict = _verdict([(label, value < STEADY) for label, value in values.items()])
     return Answer("Do things stay in their place?", verdict, text)
 
 
@@ -167,12 +178,14 @@ def _noise(rows: Rows, models: Sequence[str]) -> Answer | None:
     values = _values(rows, models, "noise_gain")
     if not values:
         return None
-    base = _values(rows, ["bicubic"], "noise_gain")
+    write = _in(" times", 2)
     text = (
-        "Where the ground is flat, noise comes out stronger or weaker than it went in, by a factor of: "
-        f"{_figures(base | values, '', 2)}."
+        "Where the ground is flat, the input's noise comes out, in the mean of the bands: "
+        f"{_spelled(values, write)} as strong{_beside(rows, 'noise_gain', write)}."
     )
-    return Answer("Is noise kept down?", _verdict([value <= 1 for value in values.values()]), text)
+    return Answer(
+        "Is noise kept down?", _verdict([(label, value <= 1) for label, value in values.items()]), text
+    )
 
 
 def _unknown(facts: Mapping[str, Any]) -> Answer:
