@@ -20,6 +20,7 @@ from .card import list_models, load_card
 from .console import complain, progress, show
 from .demo import SAMPLE, demonstrate
 from .errors import SuperresError
+from .evaluation import evaluate
 from .options import JSON, MODEL, PROVIDER, THREADS
 from .products import inspect, run
 
@@ -67,7 +68,7 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, inspect, udp, bundle_command, adopt_command):
+for command in (run, inspect, evaluate, udp, bundle_command, adopt_command):
     main.add_command(command)
 
 

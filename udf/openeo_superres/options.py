@@ -59,3 +59,13 @@ def parse_masks(
                 f"{text!r} is no NAME=N,...; expected such as SCL=3,8,9,10 or CLM=1."
             ) from None
     return masks
+
+
+MASK = click.option(
+    "--mask",
+    multiple=True,
+    callback=parse_masks,
+    metavar="NAME=N,...",
+    help="Make nodata of pixels that the product's own mask marks: SCL=3,8,9,10 by class, CLM=1 by the "
+    "values of bits. inspect lists the masks. Repeatable.",
+)

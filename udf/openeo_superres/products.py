@@ -17,7 +17,7 @@ from .batch import Batch, find_products, placed
 from .card import load_card
 from .cog import ENCODINGS
 from .console import complain, progress, reason, show
-from .options import DATE, JSON, MODEL, PROVIDER, THREADS, VERIFY, parse_bands, parse_masks
+from .options import DATE, JSON, MASK, MODEL, PROVIDER, THREADS, VERIFY, parse_bands
 from .readers.manifest import verify
 from .scene import open_scenes
 from .space import output_bytes, peak_bytes
@@ -48,14 +48,7 @@ if TYPE_CHECKING:
     help="Part of the scene: the bounding box, in its CRS, of what a GeoJSON file holds. "
     "Outside the shapes, but inside the box, pixels stay.",
 )
-@click.option(
-    "--mask",
-    multiple=True,
-    callback=parse_masks,
-    metavar="NAME=N,...",
-    help="Make nodata of pixels that the product's own mask marks: SCL=3,8,9,10 by class, CLM=1 by the "
-    "values of bits. inspect lists the masks. Repeatable.",
-)
+@MASK
 @click.option("--bands", callback=parse_bands, metavar="B04,B08,...", help="Bands to write, in this order.")
 @click.option(
     "--compare", type=click.Choice(["bicubic"]), help="Write this too, as <OUTPUT>_bicubic.tif, to compare."
