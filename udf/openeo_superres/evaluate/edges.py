@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.feature import peak_local_max
 from skimage.filters import gaussian
 from skimage.transform import warp
 
@@ -23,6 +22,8 @@ PLATEAU = 1.5
 """Reference pixels at each end of a profile that must be level; their means are 0 and 100 %."""
 ALONG = 2.0
 """Reference pixels along an edge on each side of its middle, over which it must be straight."""
+CELL = 4
+"""Reference pixels on a side of the squares that have one edge at most."""
 STEP = 0.25
 """Reference pixels between two samples of a profile."""
 LEVEL = 0.15
@@ -58,13 +59,7 @@ def find_edges(reference: NDArray[np.float32]) -> Edges:
     if min(reference.shape) <= 2 * margin:
         return Edges(np.empty((0, 2)), np.empty((0, 2)))
     image = reference.astype(np.float64)
-    slopes = np.gradient(gaussian(image, 1.0))
-    steepness = np.hypot(*slopes)
-    peaks = peak_local_max(steepness, min_distance=3, exclude_border=margin)
-    peaks = peaks[steepness[tuple(peaks.T)] > 0]
-    where = tuple(peaks.T)
-    positions = peaks.astype(np.float64)
-    directions = np.stack([slope[where] for slope in slopes], axis=1) / steepness[where][:, None]
+    positions, directions = _candidates(image, margin)
     for _ in range(3):
         profiles = _sampled(image, positions, directions, 1)
         chosen = _isolated(profiles, 2 * LEVEL)
@@ -100,6 +95,24 @@ def rise(image: NDArray[np.float32], edges: Edges, scale: int = 1) -> float:
     widths = ways[1] - ways[0]
     widths = widths[np.isfinite(widths)]
     return scale * float(np.median(widths)) if widths.size else float("nan")
+
+
+def _candidates(image: NDArray[np.float64], margin: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels on crests of the slope, the steepest of each cell: positions and directions as in Edges."""
+    slopes = np.stack(np.gradient(gaussian(image, 1.0)))
+    steepness = np.hypot(*slopes)
+    size = [(n - 2 * margin) // CELL for n in image.shape]
+    inner = steepness[margin:, margin:][: CELL * size[0], : CELL * size[1]]
+    cells = inner.reshape(size[0], CELL, size[1], CELL).swapaxes(1, 2).reshape(*size, -1)
+    within = np.stack(np.divmod(cells.argmax(axis=-1), CELL))
+    where = (margin + CELL * np.indices(size) + within).reshape(2, -1)
+    height = steepness[tuple(where)]
+    where = where[:, height > 0]
+    height = height[height > 0]
+    directions = slopes[:, *where] / height
+    beside = np.rint(directions).astype(np.intp)
+    crest = (height >= steepness[tuple(where + beside)]) & (height >= steepness[tuple(where - beside)])
+    return where[:, crest].T.astype(np.float64), directions[:, crest].T
 
 
 def _offsets() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
