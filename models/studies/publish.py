@@ -81,6 +81,7 @@ def deliver(
         _write(path, text_of(facts))
         print(path)
     for path in filter(None, plots):
+        path.parent.mkdir(parents=True, exist_ok=True)
         print(save(figure, path))
 
 
@@ -92,7 +93,7 @@ def text_of(facts: dict[str, Any]) -> str:
 
 def begin(name: str) -> str:
     """The mark before the figures of a study."""
-    return f"<!-- figures: python -m studies.{name} --publish -->"
+    return f"<!-- figures: python -m studies.{name} -->"
 
 
 def filled(text: str, name: str, figures: str) -> str:
