@@ -129,8 +129,8 @@ def by_band(
         bands = [band.name for band in BANDS if any(band.name in row for row in values.values())]
         _rows(axes, {label: [row.get(band) for band in bands] for label, row in values.items()}, drawn)
         axes.set_xticks(range(len(bands)), bands)
-        if log:
-            axes.set_yscale("log")
+        if log and any(value and value > 0 for label in drawn for value in values.get(label, {}).values()):
+            axes.set_yscale("log", nonpositive="mask")
             axes.yaxis.set_major_formatter("{x:g}")
         else:
             axes.axhline(0, color="#999999", linewidth=0.8)

@@ -71,7 +71,7 @@ def build_report(facts: Mapping[str, Any], views: Sequence[View], spectra: Spect
         HTML; the same arguments give the same text.
 
     Raises:
-        ValueError: If a view has no image, images of more than one shape, or is too large for a page.
+        ValueError: If a view has no image, images of more than one shape, or no valid pixel in the first.
     """
     # null and missing are the same
     facts = {key: value for key, value in facts.items() if value is not None}
