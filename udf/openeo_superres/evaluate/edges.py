@@ -20,7 +20,7 @@ REACH = 5.0
 """Reference pixels on each side of an edge that its profile takes."""
 PLATEAU = 1.5
 """Reference pixels at each end of a profile that must be level; their means are 0 and 100 %."""
-ALONG = 2.0
+ALONG = 3.0
 """Reference pixels along an edge on each side of its middle, over which it must be straight."""
 CELL = 4
 """Reference pixels on a side of the squares that have one edge at most."""
@@ -43,7 +43,9 @@ class Edges:
 
 
 def find_edges(reference: NDArray[np.float32]) -> Edges:
-    """Find edges whose step is seven times what their surroundings vary by; none is no error.
+    """Find edges whose step is seven times what their surroundings vary by, within :data:`REACH`.
+
+    There may be none.
 
     Args:
         reference: ``(y, x)``, any unit, all pixels valid.
@@ -66,7 +68,9 @@ def find_edges(reference: NDArray[np.float32]) -> Edges:
         positions, directions, roughness = _aligned(profiles[chosen], positions[chosen], directions[chosen])
         chosen = np.isfinite(roughness)
         positions, directions, roughness = positions[chosen], directions[chosen], roughness[chosen]
-    chosen = (roughness <= STRAIGHT) & _isolated(_sampled(image, positions, directions, 1), LEVEL)
+    profiles = _sampled(image, positions, directions, 1)
+    # a slope has no plateaus
+    chosen = (roughness <= STRAIGHT) & _isolated(profiles, LEVEL) & (_rises(profiles) <= REACH)
     return Edges(positions[chosen], directions[chosen])
 
 
@@ -90,9 +94,7 @@ def rise(image: NDArray[np.float32], edges: Edges, scale: int = 1) -> float:
             f"Expected an image with {scale} x {scale} pixels per pixel of the edges' band, "
             f"got shape {image.shape}, which edges lie outside of."
         )
-    profiles = _sampled(image.astype(np.float64), edges.positions, edges.directions, scale).mean(axis=1)
-    ways = [_crossing(_shares(profiles), level) for level in (0.1, 0.9)]
-    widths = ways[1] - ways[0]
+    widths = _rises(_sampled(image.astype(np.float64), edges.positions, edges.directions, scale))
     widths = widths[np.isfinite(widths)]
     return scale * float(np.median(widths)) if widths.size else float("nan")
 
@@ -152,6 +154,12 @@ def _shares(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = (part.mean(axis=-1, keepdims=True) for part in _plateaus(profiles))
     shares: NDArray[np.float64] = (profiles - low) / np.where(high > low, high - low, np.nan)
     return shares
+
+
+def _rises(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From 10 to 90 % of the mean along each edge: ``(n,)`` reference pixels, NaN where there is no rise."""
+    shares = _shares(profiles.mean(axis=1))
+    return _crossing(shares, 0.9) - _crossing(shares, 0.1)
 
 
 def _crossing(shares: NDArray[np.float64], level: float) -> NDArray[np.float64]:
