@@ -27,7 +27,7 @@ import numpy as np
 
 from openeo_superres.errors import JudgeError
 from openeo_superres.picture import COMPOSITES, colours, stretch_limits
-from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M
+from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M, REFLECTANCE_SCALE
 
 from .baseline import bicubic
 from .wald import wald_truth
@@ -137,14 +137,12 @@ OPENSR_NAMES = {
     "ha_metric": "hallucination",
 }
 """What opensr-test answers, by our words for it."""
-QUANTIFICATION = 10_000
-"""DN of reflectance 1."""
 DARKEST = 1e-4
 """Reflectance that lower ones are raised to: their normalised differences make no sense."""
 SIZE = 512
 """10 m pixels that BRISQUE looks at along each side, in the middle of an image."""
-WALD_SIZE = 256
-"""The same of opensr-test, in pixels of the input's 10 m bands."""
+WALD_SIZE = 512
+"""The same of opensr-test, in pixels of the input's 10 m bands; it then takes 0.8 GB."""
 
 
 def available() -> list[str]:
@@ -187,7 +185,7 @@ def opensr(
     Raises:
         JudgeError: If the environment is not there, or opensr-test fails there.
     """
-    arrays = [np.maximum(image / np.float32(QUANTIFICATION), DARKEST) for image in (lr, hr, *outputs)]
+    arrays = [np.maximum(image / np.float32(REFLECTANCE_SCALE), DARKEST) for image in (lr, hr, *outputs)]
     answers = OPENSR.ask([array.astype(np.float32) for array in arrays], interpreter)
     return [{name: answer[theirs] for theirs, name in OPENSR_NAMES.items()} for answer in answers]
 
