@@ -37,19 +37,20 @@ LIMITS = (-0.8, 0.4)
 
 
 def busiest(water: Map) -> tuple[slice, slice]:
-    """The window of :data:`SHAPE` with the centres of most small bodies, a border left out."""
-    centres = np.zeros(water.shape, int)
+    """The window of :data:`SHAPE` with the centres of most small bodies, of these the one with most water.
+
+    A border is left out.
+    """
+    centres = np.zeros(water.shape)
     for body in regionprops(label(water, connectivity=2)):
         if SMALL[0] <= body.area <= SMALL[1]:
             centres[tuple(round(value) for value in body.centroid)] = 1
-    sums = np.pad(centres, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     rows, columns = (min(edge, n) for edge, n in zip(SHAPE, water.shape, strict=True))
+    sums = np.pad(centres + water / (rows * columns + 1), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     count = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
     edge = min(BORDER, (min(count.shape) - 1) // 2)
     inner = count[edge : count.shape[0] - edge, edge : count.shape[1] - edge]
-    best = np.argwhere(inner == inner.max())
-    # where several have as many, the one in their middle
-    row, column = edge + best[((best - best.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    row, column = (int(n) + edge for n in np.unravel_index(inner.argmax(), inner.shape))
     return slice(row, row + rows), slice(column, column + columns)
 
 
