@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.arguments import positive
-from training.sen2venus import NODATA, SPLITS, load_dataset, split_of
+from training.sen2venus import NODATA, SPLITS, Patch, load_dataset, split_of
 
 from . import publish, scenes
 from .comparison import BANDS, GROUPS, Comparison, compare, histograms, summary
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from openeo_superres.evaluate import Image
-    from training.sen2venus import Patch
 
     from .pairs import Discrepancy
 
