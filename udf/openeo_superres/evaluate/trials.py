@@ -235,7 +235,7 @@ def wald_facts(trial: Trial, without: Iterable[str] = ()) -> Facts:
 
 
 def truth_facts(trial: Trial) -> Facts:
-    """What the truth itself gives: the rise of its edges, which no prediction should be below."""
+    """What the truth itself gives: the rise of its edges."""
     truth = (band for _, band in trial.bands())
     return {"rise": plain(_by_band(map(rise, truth, trial.edges)))}
 
