@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.registration import phase_cross_correlation
 
 from openeo_superres.evaluate.geometry import TEXTURE, local_shifts, shift
 from openeo_superres.sensor import BANDS_10M, degrade, upsample_cubic
@@ -80,11 +81,27 @@ def test_windows_that_follow_are_better_than_windows_that_stay(red):
     assert np.sqrt((errors**2).mean()) < 0.012
 
 
+def test_pure_phase_is_worse(red, blurred):
+    """Patches of bicubic moved by known offsets: 0.03 pixels RMS, with pure phase several times that."""
+    errors = {"ours": [], "phase": []}
+    window = np.outer(np.hanning(66)[1:-1], np.hanning(66)[1:-1])
+    for offset in ((0.1, -0.25), (-0.7, 0.3), (1.5, -2.25)):
+        image = moved(blurred, offset)
+        for y, x in np.ndindex(3, 3):
+            part = np.s_[64 + 64 * y : 128 + 64 * y, 64 + 64 * x : 128 + 64 * x]
+            one, other = (window * (i[part] - i[part].mean()) for i in (red, image))
+            phase, _, _ = phase_cross_correlation(one, other, upsample_factor=100)
+            errors["phase"].append(-phase - offset)
+            errors["ours"].append(shift(image[part], red[part]) - offset)
+    ours, phase = (np.sqrt(np.mean(np.square(values))) for values in errors.values())
+    assert ours < 0.04
+    assert phase > 3 * ours
+
+
 def test_local_shifts_find_what_the_whole_hides(red):
     """The left half a pixel too high, the right half a pixel too low: no shift as a whole."""
     halves = np.concatenate([moved(red, (-0.5, 0))[:, :256], moved(red, (0.5, 0))[:, 256:]], axis=1)
     found = local_shifts(halves[64:448, 64:448], red[64:448, 64:448])
-    assert abs(np.median(found[:, 0])) < 0.51
     assert np.median(np.abs(found[:, 0])) == pytest.approx(0.5, abs=0.02)
     assert np.median(np.abs(found[:, 1])) < 0.02
     assert np.sign(found[:, 0]).mean() == pytest.approx(0, abs=0.2)
@@ -107,7 +124,7 @@ def test_patches_without_texture_are_left_out(red):
     image[10, 200] = np.nan
     assert len(local_shifts(image, image)) == 4
     # noise of 8 DN: slopes of 8 / sqrt(2) DN per pixel
-    assert 8 / np.sqrt(2) < TEXTURE / 2 + 0.5
+    assert TEXTURE > 2 * 8 / np.sqrt(2)
     spoilt = red[64:192, 64:320].copy()
     spoilt[100, 10], spoilt[:64, 64:128] = np.nan, 700
     assert len(local_shifts(spoilt, red[64:192, 64:320])) == 6
