@@ -20,9 +20,8 @@ from openeo_superres.card import DEFAULT_MODEL, list_models, load_card
 from openeo_superres.sensor import BAND_NAMES
 from training.calibrate import report
 from training.coverage import AREAS, MAIN, TRANSFERS, by_group
-from training.datasets import DEVELOPMENT, development_scene
 
-from . import publish
+from . import publish, scenes
 from .publish import table
 from .trust_chart import maps, plot
 
@@ -143,17 +142,15 @@ def main() -> None:
     )
     publish.add_arguments(parser)
     arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
     try:
         publish.check(arguments)
-        scenes = {name: development_scene(name, arguments.data) for name in DEVELOPMENT}
+        images = {name: scenes.native(name, arguments.data) for name in scenes.DEVELOPMENT}
         if arguments.figures:
             models = json.loads(arguments.figures.read_text(encoding="utf-8"))["models"]
         else:
             cards = [load_card(name) for name in list_models()]
-            models = {card.name: report(card, scenes, PROTOCOLS).facts() for card in cards}
-        figure = plot(models[DEFAULT_MODEL], maps(load_card(DEFAULT_MODEL), scenes["T33UUB"]))
+            models = {card.name: report(card, images, PROTOCOLS).facts() for card in cards}
+        figure = plot(models[DEFAULT_MODEL], maps(load_card(DEFAULT_MODEL), images["T33UUB"]))
         facts = {**publish.heading(), "models": models}
         publish.deliver(arguments, NAME, page=PAGE, facts=facts, figure=figure, text=text(models))
     except (ValueError, OSError) as error:

