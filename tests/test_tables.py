@@ -4,7 +4,22 @@ import pytest
 
 from openeo_superres import list_models, load_card
 from training import tables
+from training.figures import card_figures, read_facts
 from training.tables import BEGIN, END
+
+FILES = sorted((tables.MODELS / "figures").glob("*.json"))
+"""What evaluate wrote."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_cards_say_what_evaluate_wrote(path):
+    facts = read_facts(path)
+    assert facts["scene"]["name"] == path.stem
+    # all of it: figures of parts are no figures of the scene
+    assert facts["scene"]["window"] == [0, 0, *facts["scene"]["size"]]
+    for model in facts["models"].values():
+        card = load_card(model["name"])
+        assert card.figures[path.stem] == card_figures(facts, card), "python -m training.figures"
 
 
 def test_documents_say_what_the_cards_say():
