@@ -108,6 +108,21 @@ def test_the_finer_grid_alone_sharpens_nothing(sample):
     assert rise(upsample_cubic(part, 2), edges, 2) == pytest.approx(2 * rise(part, edges), rel=0.05)
 
 
+def test_a_large_image_takes_no_more_memory_and_has_the_same_edges(sample, monkeypatch):
+    part = sample[0][2][:160, :192]
+    at_once = find_edges(part)
+    monkeypatch.setattr("openeo_superres.evaluate.edges.BATCH", 100)
+    in_batches = find_edges(part)
+    assert len(at_once.positions) > 20
+    np.testing.assert_allclose(in_batches.positions, at_once.positions, atol=1e-9)
+    np.testing.assert_allclose(in_batches.directions, at_once.directions, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [12, 18, 20, 23])
+def test_small_images_have_few_edges(size):
+    assert len(find_edges(ideal(0.4, 1.0, size=size)).positions) <= 1
+
+
 def test_images_without_edges_to_find_or_measure():
     edges = find_edges(ideal(0.4, 1.0))
     with pytest.raises(ValueError, match="2 x 2 pixels per pixel of the edges' band"):
@@ -116,4 +131,3 @@ def test_images_without_edges_to_find_or_measure():
         find_edges(np.full((64, 64), np.nan))
     with pytest.raises(ValueError, match=r"band \(y, x\).* got shape \(1, 64, 64\)"):
         find_edges(np.ones((1, 64, 64)))
-    assert len(find_edges(ideal(0.4, 1.0, size=12)).positions) == 0

@@ -24,6 +24,8 @@ ALONG = 3.0
 """Reference pixels along an edge on each side of its middle, over which it must be straight."""
 CELL = 4
 """Reference pixels on a side of the squares that have one edge at most."""
+BATCH = 4096
+"""Candidates whose profiles are in memory at a time: 10 MB."""
 STEP = 0.25
 """Reference pixels between two samples of a profile."""
 LEVEL = 0.15
@@ -51,7 +53,7 @@ def find_edges(reference: NDArray[np.float32]) -> Edges:
         reference: ``(y, x)``, any unit, all pixels valid.
 
     Raises:
-        ValueError: If pixels are missing, or there is no band of one image.
+        ValueError: If pixels are missing, or it is not one band.
     """
     if reference.ndim != 2 or not np.isfinite(reference).all():
         raise ValueError(
@@ -62,16 +64,11 @@ def find_edges(reference: NDArray[np.float32]) -> Edges:
         return Edges(np.empty((0, 2)), np.empty((0, 2)))
     image = reference.astype(np.float64)
     positions, directions = _candidates(image, margin)
-    for _ in range(3):
-        profiles = _sampled(image, positions, directions, 1)
-        chosen = _isolated(profiles, 2 * LEVEL)
-        positions, directions, roughness = _aligned(profiles[chosen], positions[chosen], directions[chosen])
-        chosen = np.isfinite(roughness)
-        positions, directions, roughness = positions[chosen], directions[chosen], roughness[chosen]
-    profiles = _sampled(image, positions, directions, 1)
-    # a slope has no plateaus
-    chosen = (roughness <= STRAIGHT) & _isolated(profiles, LEVEL) & (_rises(profiles) <= REACH)
-    return Edges(positions[chosen], directions[chosen])
+    found = [
+        _chosen(image, positions[start : start + BATCH], directions[start : start + BATCH])
+        for start in range(0, max(len(positions), 1), BATCH)
+    ]
+    return Edges(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def rise(image: NDArray[np.float32], edges: Edges, scale: int = 1) -> float:
@@ -97,6 +94,23 @@ def rise(image: NDArray[np.float32], edges: Edges, scale: int = 1) -> float:
     widths = _rises(_sampled(image.astype(np.float64), edges.positions, edges.directions, scale))
     widths = widths[np.isfinite(widths)]
     return scale * float(np.median(widths)) if widths.size else float("nan")
+
+
+def _chosen(
+    image: NDArray[np.float64], positions: NDArray[np.float64], directions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions and directions of the candidates that are edges, put in place."""
+    roughness = np.zeros(len(positions))
+    for _ in range(3):
+        profiles = _sampled(image, positions, directions, 1)
+        chosen = _isolated(profiles, 2 * LEVEL)
+        positions, directions, roughness = _aligned(profiles[chosen], positions[chosen], directions[chosen])
+        chosen = np.isfinite(roughness)
+        positions, directions, roughness = positions[chosen], directions[chosen], roughness[chosen]
+    profiles = _sampled(image, positions, directions, 1)
+    # a slope has no plateaus
+    chosen = (roughness <= STRAIGHT) & _isolated(profiles, LEVEL) & (_rises(profiles) <= REACH)
+    return positions[chosen], directions[chosen]
 
 
 def _candidates(image: NDArray[np.float64], margin: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
