@@ -215,9 +215,11 @@ def judge_native(outputs: Mapping[str, Image], image: Image) -> dict[str, dict[s
     shown = [pictures(_middle(output, SIZE, 2), middle) for output in every.values()]
     scores = np.array(brisque([picture for row in shown for picture in row])).reshape(len(every), -1)
     titles = [composite.title for composite in COMPOSITES]
+    # 0.0: there is no negative zero in tables
+    differences = (scores - scores[0]).round(2) + 0.0
     return {
         label: dict(zip(titles, row, strict=True))
-        for label, row in zip(every, (scores - scores[0]).round(2).tolist(), strict=True)
+        for label, row in zip(every, differences.tolist(), strict=True)
     }
 
 
