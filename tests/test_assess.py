@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from conftest import write_model
 
-from openeo_superres.evaluate import bicubic, consistency, wald_pair, wald_profiles, wald_truth
+from openeo_superres.evaluate import BORDER, bicubic, consistency, wald_pair, wald_profiles, wald_truth
 from openeo_superres.evaluate.assess import MAIN_ALONE, VIEW, assess, eye_catcher
 from openeo_superres.evaluate.indices import index_errors
+from openeo_superres.evaluate.metrics import sam
 from openeo_superres.evaluate.models import labelled, predictor
 from openeo_superres.evaluate.part import SMALLEST
 from openeo_superres.evaluate.protocols import PROTOCOLS, measure
 from openeo_superres.evaluate.radiometry import radiometry
 from openeo_superres.evaluate.trials import NATIVE, WALD, plain
-from openeo_superres.sensor import BAND_NAMES
+from openeo_superres.sensor import BAND_NAMES, BANDS_10M, BANDS_20M, degrade
 
 CHOSEN = ("x2", "x4")
 
@@ -100,11 +101,24 @@ def test_the_truth_is_the_ceiling(found):
     assert min(own["frr"].values()) > 99
     assert {*map(tuple, own["shift"].values())} == {(0, 0)}
     assert own["sam"] < 0.1
-    # 100 h / l of a DN, by the mean of the bands: 20 m bands come from 80 m
-    assert 0 < own["ergas10"] < 0.1
     assert list(own["bias"].values()) == pytest.approx([1] * 10, abs=1)
     # its input is what the sensor would see of it, and 8 DN of noise
     assert own["consistency"] == pytest.approx(8, rel=0.1)
+
+
+def test_measures_over_all_bands_take_the_pixel_sizes_of_the_protocol(found, small):
+    """ERGAS has h / l as a factor: in x4, 20 m bands come from 80 m. The angle is taken at 20 m."""
+    inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    truth = wald_truth(wald_pair(*small, factor=4))[inner]
+    for key, bands, share in (("ergas10", slice(4), 50), ("ergas20", slice(4, 10), 25)):
+        means = truth[bands].mean(axis=(1, 2))
+        expected = share * np.sqrt(np.mean((1 / means) ** 2))
+        assert found.wald["x4"]["oracle"][key] == pytest.approx(expected, abs=6e-4)
+    pair = wald_pair(*small)
+    output = nearest(pair.input)
+    seen = np.concatenate([degrade(output[:4], BANDS_10M, 2), degrade(output[4:], BANDS_20M, 2)])
+    known = np.concatenate([degrade(pair.target10, BANDS_10M, 2), pair.target20])
+    assert found.wald["x2"]["nearest"]["sam"] == pytest.approx(sam(seen[inner], known[inner]), abs=6e-4)
 
 
 def test_edges_of_bicubic_are_the_softest(found):
