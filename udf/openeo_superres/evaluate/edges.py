@@ -60,7 +60,7 @@ def find_edges(reference: NDArray[np.float32]) -> Edges:
             f"Expected a band (y, x) with all pixels valid to find edges, got shape {reference.shape}."
         )
     margin = int(np.ceil(np.hypot(REACH, ALONG))) + 2
-    if min(reference.shape) <= 2 * margin:
+    if min(reference.shape) < 2 * margin + CELL:
         return Edges(np.empty((0, 2)), np.empty((0, 2)))
     image = reference.astype(np.float64)
     positions, directions = _candidates(image, margin)
