@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openeo_superres.evaluate.edges import find_edges, rise
+from openeo_superres.evaluate.edges import _crossing, _offsets, _sampled, find_edges, rise
 from openeo_superres.sensor import BANDS_10M, degrade, upsample_cubic
 from openeo_superres.udf import superresolve_chunk
 
@@ -106,6 +106,24 @@ def test_the_finer_grid_alone_sharpens_nothing(sample):
     part = sample[0][2][128:384, 128:384]
     edges = find_edges(part)
     assert rise(upsample_cubic(part, 2), edges, 2) == pytest.approx(2 * rise(part, edges), rel=0.05)
+
+
+def test_the_crossings_next_to_the_middle_count():
+    across = _offsets()[1]
+    profile = np.clip(0.5 + across / 2, 0, 1)
+    # a dip below 90 % beside the edge, and one below 10 %
+    profile[np.abs(across - 3) < 0.3] = 0.4
+    profile[np.abs(across + 3) < 0.3] = 0.6
+    assert [_crossing(profile[None], level)[0] for level in (0.1, 0.5, 0.9)] == pytest.approx([-0.8, 0, 0.8])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_profiles_of_a_finer_image_are_of_the_same_ground(scale):
+    """Pixel centres at (k + 0.5) / scale - 0.5 coarse pixels."""
+    x = (np.arange(32 * scale) + 0.5) / scale - 0.5
+    image = np.broadcast_to(x, (32 * scale, 32 * scale))
+    profiles = _sampled(image, np.array([[16.0, 15.0]]), np.array([[0.0, 1.0]]), scale)
+    np.testing.assert_allclose(profiles[0], np.broadcast_to(15 + _offsets()[1], profiles[0].shape), atol=1e-3)
 
 
 def test_a_large_image_takes_no_more_memory_and_has_the_same_edges(sample, monkeypatch):
