@@ -193,6 +193,9 @@ def test_tables_have_the_figures(html):
     assert cells(html, truth, "Rise")["edsr"] == f"{np.mean(list(per_band(2.0).values())[:9]):.2f}"
     assert cells(html, truth, "Shift")["edsr"] == "0.050"
     assert cells(html, truth, "Bias")["edsr"] == "0.500"
+    # means by resolution stand for that of all bands
+    assert cells(html, truth, "RMSE, 10 m bands")["edsr"] == "80.0"
+    assert '<th scope="row">RMSE <' not in html
     native = "At 5 m, against the input"
     assert cells(html, native, "Consistency")["bicubic"] == "30.45"
     assert cells(html, native, "NDWI")["edsr"] == "0.00120"
