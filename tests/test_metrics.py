@@ -229,7 +229,9 @@ def test_index_of_known_reflectances():
     )
 
 
-@pytest.mark.parametrize(("red", "nir", "there"), [(50, 50, True), (50, 49, False), (900, -900, False)])
+@pytest.mark.parametrize(
+    ("red", "nir", "there"), [(50, 50, True), (50, 49, False), (900, -900, False), (-900, -300, False)]
+)
 def test_index_of_the_dark_is_not_a_number(red, nir, there):
     image = np.zeros((10, 2, 2), np.float32)
     image[2], image[3] = red, nir
