@@ -129,8 +129,8 @@ def test_native_figures_are_differences_to_bicubic(image, stand_in, monkeypatch)
     output = bicubic(part)
     brighter = output.copy()
     brighter[BAND_NAMES.index("B07")] += 100
-    table = judges.judge_native({"a": brighter, "b": output}, part)
-    assert list(table) == ["bicubic", "a", "b"]
+    table = judges.judge_native({"b": output, "a": brighter}, part)
+    assert list(table) == ["bicubic", "b", "a"]
     assert table["bicubic"] == table["b"] == dict.fromkeys(TITLES, 0.0)
     assert table["a"]["red edge"] > 1
     assert (table["a"]["true colour"], table["a"]["SWIR"]) == (0, 0)
@@ -202,6 +202,14 @@ def test_of_a_larger_scene_the_middle_is_judged(sample, monkeypatch):
     facts = judges.judge_wald(pair, {})["truth"]
     assert (facts["synthesis"], facts["hallucination"]) == (64, 128)
     assert facts["omission"] == pytest.approx(pair.target10[0, 192, 192] / 10_000, abs=1e-4)
+
+
+def test_a_shift_that_is_not_found_is_left_out(sample, stand_in, monkeypatch):
+    """JSON has no NaN."""
+    answer = SEEN.replace("a[0].shape[0]", "float('nan')")
+    monkeypatch.setenv("SUPERRES_OPENSR", str(stand_in(answer)))
+    facts = judges.judge_wald(wald_pair(*sample, factor=4), {})["truth"]
+    assert set(facts) == {*judges.OPENSR_NAMES.values()} - {"spatial"}
 
 
 @pytest.mark.parametrize(("factor", "resolution"), [(2, 20), (2, 60), (4, 60)])
