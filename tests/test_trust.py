@@ -234,7 +234,7 @@ def test_coefficients_can_be_used(number):
 # ---- files
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(7, 40), seed=st.integers(0, 20))
 def test_a_file_tiled_equals_the_whole(tmp_path, image, card, mtf_model, size, seed):
     part = with_holes(crop(image), seed)
