@@ -188,8 +188,8 @@ def text(facts: Facts) -> str:
         ("share of the varying change that is not in the band's input", PAIRS, "share_varying", ".1f", 100),
         ("what is not in it, in DN", PAIRS, "unseen", ".1f", 1),
         ("the same from noise of 8 DN alone, in DN", "noise", "unseen", ".1f", 1),
-        ("one scale up: of the true change that is not in the input, added", "wald", "explained", ".0f", 100),
-        ("correlation of fine detail between dates that follow each other", PAIRS, "persistence", ".2f", 1),
+        ("one scale up: how much of the true change of this kind is added", "wald", "explained", ".0f", 100),
+        ("correlation of fine detail from each date to the next", PAIRS, "persistence", ".2f", 1),
         ("whole change from noise of 8 DN alone, in DN", "noise", "total", ".1f", 1),
         ("change where the input is stable, in DN", PAIRS, "flicker", ".1f", 1),
     )
@@ -201,7 +201,7 @@ def text(facts: Facts) -> str:
         ]
         tables.append(publish.table([[head, *BAND_NAMES], *cells]))
     height, width = facts["size"]
-    line = f"{facts['dates']} dates that follow each other, {width} x {height} pixels of 10 m."
+    line = f"{facts['dates']} dates of {width} x {height} pixels of 10 m; changes are from each to the next."
     return "\n\n".join([line, *tables])
 
 
