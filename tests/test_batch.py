@@ -9,7 +9,6 @@ import rasterio
 import xarray as xr
 from click.testing import CliRunner
 from products import write_safe
-from rasterio.rio.main import main_group
 from theia_files import write_theia
 
 from openeo_superres import batch, raster, scene
@@ -386,41 +385,3 @@ def test_bands_in_the_order_that_was_asked(tmp_path, pictures, call):
             assert part.descriptions == ("B8A", "B04", "B02")
             indexes = [whole.descriptions.index(band) + 1 for band in part.descriptions]
             np.testing.assert_array_equal(part.read(), whole.read(indexes))
-
-
-# ---- the guide
-
-
-def commands():
-    """Command lines of the guide, without comments."""
-    text = (Path(__file__).parents[1] / "docs/products.md").read_text()
-    lines = [line.split(" #")[0].split() for line in text.splitlines() if line.startswith("    ")]
-    return [line for line in lines if line[0] in {"openeo-superres", "rio"}]
-
-
-def test_the_guide_s_commands_work(tmp_path, monkeypatch, image, series, card):
-    for folder in ("examples/data", "results", "scenes"):
-        (tmp_path / folder).mkdir(parents=True)
-    for path in SAMPLE.glob("*.tif"):
-        # the part of the sample that the commands are about
-        with rasterio.open(path) as source:
-            size = 240 if "10m" in path.name else 120
-            pixels, profile = source.read(window=((0, size), (0, size))), source.profile
-            profile |= {"width": size, "height": size}
-            with rasterio.open(tmp_path / "examples/data" / path.name, "w", **profile) as file:
-                file.write(pixels)
-                file.descriptions = source.descriptions
-    write_stack(tmp_path / "scenes/one.tif", image)
-    shutil.copy(series, tmp_path / "cube.nc")
-    write_safe(tmp_path, level="L2A").rename(tmp_path / "product.SAFE")
-    write_theia(tmp_path, zipped=True).rename(tmp_path / "theia.zip")
-    ring = [[-75.716, 37.606], [-75.706, 37.606], [-75.706, 37.612], [-75.716, 37.606]]
-    (tmp_path / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    monkeypatch.chdir(tmp_path)
-    assert len(commands()) > 10
-    for program, *arguments in commands():
-        again = ("--overwrite",) if "clear.tif" in arguments else ()
-        command = main if program == "openeo-superres" else main_group
-        result = CliRunner().invoke(command, [*arguments, "--model", str(card), *again])
-        assert result.exit_code == 0, (arguments, result.output)
-    assert (tmp_path / "june.tif").exists()
