@@ -65,7 +65,7 @@ def plot(facts: Facts, dates: Sequence[Image], models: Mapping[str, Predict]) ->
         floor.set(title="the same; dashes: by noise of 8 DN alone", ylabel="DN")
         _bars(truth, facts, labels, ("wald", "explained"), 100)
         truth.axhline(0, color="#000000", linewidth=0.6)
-        truth.set(title="true change of this kind that is added, one scale up", ylabel="%")
+        truth.set(title="true such change that is added, at Wald scale", ylabel="%")
         handles, names = shares.get_legend_handles_labels()
         if handles:
             below.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
