@@ -352,6 +352,10 @@ def test_page_claims_what_the_figures_show(facts):
             # better than bicubic for sure
             assert water["above"]["bicubic"][label]["iou"][1] > 0
             assert edges["above"]["bicubic"][label]["f1 0"][1] > 0
+        for large in ("edsr_6x48", "carn_3x3x64g4sw"):
+            for small in ("edsr_2x32", "edsr_4x32"):
+                large_f1, small_f1 = (edges["scores"][label]["f1 0"][0] for label in (large, small))
+                assert 0 < large_f1 - small_f1 < 0.0145
         for label in networks:
             above = water["above"]["cubic_mtf"][label]
             assert edges["above"]["cubic_mtf"][label]["f1 0"][1] > 0
