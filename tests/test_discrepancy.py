@@ -244,6 +244,13 @@ def test_sites_and_patches_are_chosen(root, options, sites):
     assert {site: of["patches"] for site, of in found.items()} == sites
 
 
+def test_a_limit_takes_patches_from_all_over_a_site(root, monkeypatch):
+    every = [patch for patches in discrepancy.load_dataset(root).sites.values() for patch in patches]
+    monkeypatch.setattr(discrepancy.Patch, "read", lambda self: self)
+    assert list(discrepancy._images(every, 3)) == [every[0], every[3], every[6]]
+    assert list(discrepancy._images(every, None)) == every
+
+
 def test_patches_are_read_one_by_one(root, monkeypatch):
     """None is read before the one before it was compared."""
     log = []

@@ -151,6 +151,11 @@ def test_likeness_takes_blur_for_better_from_some_shift_on_and_frr_does_not(fact
         for level in table["bicubic"].values():
             assert 0.3 < level < 1.2, measure
     assert min(facts["frr_lead"].values()) > 95
+    rates = facts["curves"]["shift"]
+    least = min(np.subtract(rates["sharp"]["frr"], rates["bicubic"]["frr"]))
+    assert facts["frr_lead"]["mean"] == pytest.approx(least, abs=0.01)
+    assert min(facts["frr_lead"].values()) <= facts["frr_lead"]["mean"]
+    assert max(facts["frr_lead"].values()) < 99.99
     shift = facts["levels"]["shift"]
     sharp, dull = (facts["curves"]["shift"][name]["psnr"] for name in ("sharp", "bicubic"))
     at = facts["crossing"]["psnr"]["bicubic"]["mean"]
