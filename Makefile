@@ -1,5 +1,5 @@
 # make setup | demo | test | lint | bench | report | apex | train-setup | brisque-setup | opensr-setup
-# make backend-setup | backend | test-backend
+# make backend-setup | backend | test-backend | docs-setup | docs
 # Another interpreter: make PYTHON=python3.12 setup. Another port: make backend PORT=8080
 
 PYTHON ?= python3
@@ -14,6 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SETUP := $(VENV)/.setup
 TRAIN_SETUP := $(VENV)/.train-setup
 NOTEBOOK_SETUP := $(VENV)/.notebook-setup
+DOCS_SETUP := $(VENV)/.docs-setup
 
 # The back-end of the tests has an environment of its own: other versions, and not this package.
 BACKEND := .venv-backend
@@ -29,6 +30,7 @@ OPENSR_SETUP := $(OPENSR)/.setup
 
 .DELETE_ON_ERROR:
 .PHONY: setup train-setup brisque-setup opensr-setup demo test lint backend-setup backend test-backend apex bench report
+.PHONY: docs-setup docs
 
 setup: $(SETUP)
 
@@ -39,6 +41,8 @@ brisque-setup: $(BRISQUE_SETUP)
 opensr-setup: $(OPENSR_SETUP)
 
 backend-setup: $(BACKEND_SETUP) $(NOTEBOOK_SETUP)
+
+docs-setup: $(DOCS_SETUP)
 
 # Debian's python3 without python3-venv has no ensurepip: the system's pip then fills the environment.
 define make-environment
@@ -82,6 +86,11 @@ $(OPENSR_SETUP): requirements/opensr-bare.txt requirements/opensr.txt | $(OPENSR
 $(NOTEBOOK_SETUP): $(SETUP)
 	@echo "Adding the packages that run the notebook to $(VENV) ..."
 	@$(PIP) install -qq --editable '.[notebook]'
+	@touch $@
+
+$(DOCS_SETUP): $(SETUP)
+	@echo "Adding the packages that build the site to $(VENV) ..."
+	@$(PIP) install -qq --editable '.[docs]'
 	@touch $@
 
 $(BACKEND_SETUP): tests/backend/requirements.txt | $(BACKEND)/bin/python
@@ -143,3 +152,7 @@ report: $(TRAIN_SETUP)
 	done
 	cd models && ../$(BIN)/python -m training.figures $(SCENES:%=$(abspath $(FIGURES))/%.json)
 	cd models && ../$(BIN)/python -m training.tables
+
+# Into build/site; a broken link or anchor, and a page that is missing in the navigation, end it.
+docs: $(DOCS_SETUP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
