@@ -155,4 +155,4 @@ report: $(TRAIN_SETUP)
 
 # Into build/site; a broken link or anchor, and a page that is missing in the navigation, end it.
 docs: $(DOCS_SETUP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
