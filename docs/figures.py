@@ -60,7 +60,7 @@ def transfer() -> Figure:
 
 def chunk(card: ModelCard) -> Figure:
     """A chunk, its margin, and its neighbour, to scale."""
-    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.7), layout="constrained")
     axes = figure.add_subplot()
     whole = SIZE + 2 * card.margin
     axes.add_patch(Rectangle((-card.margin, -card.margin), whole, whole, color="#56b4e9", alpha=0.35, lw=0))
@@ -75,15 +75,12 @@ def chunk(card: ModelCard) -> Figure:
     for place, text in texts.items():
         axes.annotate(text, place, ha="center", va="center")
     axes.annotate(
-        f"computed: {whole} x {whole}, {(whole / SIZE) ** 2:.2f} times as many\n"
+        f"computed: {whole} x {whole}, {(whole / SIZE) ** 2:.2f} times as many "
         f"(margin of {card.name}: {card.margin})",
-        (SIZE / 2, -card.margin / 2),
-        xytext=(2 * SIZE + 2.2 * card.margin, 0.25 * SIZE),
-        ha="left",
-        va="center",
-        arrowprops={"arrowstyle": "->", "color": "#666666", "connectionstyle": "arc3,rad=-.2"},
+        (-card.margin, -1.5 * card.margin),
     )
-    axes.set(xlim=(-1.4 * card.margin, 3.4 * SIZE), ylim=(SIZE + 2 * card.margin, -2 * card.margin))
+    axes.set(xlim=(-1.2 * card.margin, 2 * SIZE + 1.2 * card.margin))
+    axes.set(ylim=(SIZE + 1.2 * card.margin, -3 * card.margin))
     axes.set_aspect("equal")
     axes.axis("off")
     return figure

@@ -6,6 +6,8 @@ griffe, which reads docstrings (:class:`Roles`).
 
 from __future__ import annotations
 
+import html
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,8 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s:]+)\)")
 """A link to a file in Markdown: text and target; no image, no address, no anchor."""
 COMMANDS = "<!-- commands -->"
 """Where a page shows the help of every command."""
+MODULES = re.compile(r"<!-- modules of (\w+) -->")
+"""Where a page shows every module of a package inside ours."""
 ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`~?([\w.]+)`")
 """A reference in a docstring."""
 
@@ -63,6 +67,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     del config
     folder = (ROOT / page.file.src_uri).parent
     markdown = without_source_links(markdown, folder, {file.src_uri for file in files})
+    markdown = MODULES.sub(lambda found: "\n".join(modules(found[1])), markdown)
     return markdown.replace(COMMANDS, "\n".join(commands())) if COMMANDS in markdown else markdown
 
 
@@ -96,8 +101,8 @@ def commands() -> Iterator[str]:
         if command is run and name.startswith("rio"):
             yield from ("The same as [`openeo-superres run`](#openeo-superres-run), with its options.", "")
             continue
-        yield from (_escaped(click.unstyle(command.help or "")), "")
-        if rows := [row for row in map(_row, _options(command), [context] * 99) if row]:
+        yield from (_escaped(inspect.cleandoc(command.help or "")), "")
+        if rows := [row for option in _options(command) if (row := _row(option, context))]:
             yield from ("| option | what |", "|---|---|", *rows, "")
 
 
@@ -110,16 +115,22 @@ def _row(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     if record is None:
         return ""
-    name, text = (part.replace("|", "\\|") for part in record)
-    return f"| `{name}` | {_escaped(text)} |"
+    name, text = map(_escaped, record)
+    return f"| <code>{name}</code> | {text} |"
 
 
 def _escaped(text: str) -> str:
-    """Help as Markdown: what is set in capitals or brackets there must not become HTML or a link."""
-    return re.sub(r"[<\[_*]", r"\\\g<0>", text)
+    """Help as Markdown: nothing in it becomes HTML, a link, emphasis or a column."""
+    return re.sub(r"[\[_*|]", lambda found: f"&#{ord(found[0])};", html.escape(text, quote=False))
 
 
 # ---- docstrings
+
+
+def modules(package: str) -> Iterator[str]:
+    """Lines that let mkdocstrings show each public module of a package inside ours."""
+    for path in sorted((ROOT / "udf/openeo_superres" / package).glob("[!_]*.py")):
+        yield from (f"::: openeo_superres.{package}.{path.stem}", "")
 
 
 class Roles(griffe.Extension):
