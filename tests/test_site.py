@@ -14,6 +14,8 @@ import pytest
 
 import openeo_superres
 from openeo_superres.cli import main
+from openeo_superres.sensor import BANDS
+from openeo_superres.udf import ALIGNMENT, FILL_RADIUS
 
 griffe = pytest.importorskip("griffe", reason="needs the docs extra")
 pytest.importorskip("mkdocstrings", reason="needs the docs extra")
@@ -91,6 +93,35 @@ def test_every_option_of_every_command_is_shown():
         part = part.partition("\n## ")[0]
         for option in hooks._options(command):
             assert option.opts[0] in part, (name, option.opts)
+
+
+# ---- numbers that pages repeat
+
+
+def row(page, start):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip(" *") for cell in line.strip("|").split("|")][1:]
+
+
+def test_the_table_of_transfer_is_the_sensors():
+    assert row("what-5m-means.md", "MTF at Nyquist") == [f"{band.mtf:.3f}".lstrip("0") for band in BANDS]
+    assert row("what-5m-means.md", "pixel") == [f"{band.resolution} m" for band in BANDS]
+
+
+@pytest.mark.parametrize("name", ["edsr_4x32", "carn_3x3x64g4sw"])
+def test_the_cost_of_margins_is_that_of_the_cards(name):
+    margin = openeo_superres.load_card(name).margin
+    ratios = [f"{(1 + 2 * margin / size) ** 2:.2f}" for size in (128, 256, 512, 1024)]
+    assert row("tiling.md", f"`{name}` ({margin})") == ratios
+
+
+def test_the_parts_of_the_margin_sum_up():
+    parts = ["the network", "the consistency layer", "filling nodata", "alignment"]
+    sizes = [int(row("tiling.md", part)[0]) for part in parts]
+    assert sizes[2:] == [FILL_RADIUS, ALIGNMENT]
+    margin = openeo_superres.load_card("edsr_4x32").margin
+    assert sum(sizes) == margin == int(row("tiling.md", "**margin**")[0])
 
 
 # ---- links
