@@ -318,8 +318,17 @@ def folder(path, image, tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.filterwarnings("ignore:Port 8787 is already in use")
+def test_a_cluster_to_try_it_on():
+    found = {}
+    exec(snippets("python")[0], found)
+    with found["cluster"] as cluster:
+        assert found["address"] == cluster.scheduler.address
+        assert [worker["nthreads"] for worker in cluster.scheduler_info["workers"].values()] == [1, 1]
+
+
 def test_the_recipe_for_one_cube(client, pixels, folder, capsys):
-    exec(snippets("python")[0], {"address": client.scheduler.address, "folder": folder})
+    exec(snippets("python")[1], {"address": client.scheduler.address, "folder": folder})
     assert "100% Completed" in capsys.readouterr().out
     with rasterio.open(folder / "fine.tif") as result:
         assert result.descriptions == BAND_NAMES
@@ -329,14 +338,14 @@ def test_the_recipe_for_one_cube(client, pixels, folder, capsys):
 
 def test_the_recipe_for_one_machine(pixels, folder, capsys):
     found = {"folder": folder}
-    exec(snippets("python")[1], found)
+    exec(snippets("python")[2], found)
     assert "100% Completed" in capsys.readouterr().out
     expected = superresolve_local(pixels, "cubic_mtf", threads=1).mean(("x", "y"))
     np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
 
 
 def test_the_recipe_for_many_products(client, folder):
-    exec(snippets("python")[2], {"address": client.scheduler.address, "folder": folder})
+    exec(snippets("python")[3], {"address": client.scheduler.address, "folder": folder})
     assert sorted(path.name for path in (folder / "fine").glob("*.tif")) == [
         f"{name}_SR5M_{DEFAULT_MODEL}.tif" for name in ("first", "second")
     ]
