@@ -214,6 +214,13 @@ def test_what_can_not_be_measured_is_null(small):
     assert steps == [(1, 2), (2, 2)]
 
 
+def test_a_protocol_that_is_named_twice_runs_once(small):
+    steps = []
+    facts = assess(*small, {}, ("x2", "x2"), progress=lambda *step: steps.append(step))
+    assert steps == [(1, 2), (2, 2)]
+    assert len(facts.views) == 2
+
+
 def test_the_smallest_part_can_be_judged(sample):
     x10, x20 = sample[0][:, 256 : 256 + SMALLEST, 256 : 256 + SMALLEST], sample[1][:, 128:192, 128:192]
     assert x10.shape[1] == 2 * x20.shape[1] == SMALLEST
@@ -278,6 +285,16 @@ def test_models_of_another_scale_are_refused(tmp_path):
     write_model(tmp_path, scale=4, name="wide")
     with pytest.raises(ValueError, match="wide has scale 4 and bands"):
         labelled([str(tmp_path / "wide.json")])
+
+
+def test_a_path_may_have_an_equals_sign(tmp_path, monkeypatch):
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    card = write_model(folder).path.with_suffix(".json")
+    monkeypatch.chdir(tmp_path)
+    for model in (str(card), "run=3/nearest.json"):
+        assert list(labelled([model])) == ["cubic_mtf", "nearest"]
+    assert list(labelled([f"mine={card}", "other=run=3/nearest.json"])) == ["cubic_mtf", "mine", "other"]
 
 
 def test_the_truth_is_no_model(nearest_card):

@@ -161,6 +161,11 @@ def test_gain(error, gain):
     assert gain_db(100, error) == pytest.approx(gain, abs=1e-4)
 
 
+@pytest.mark.parametrize(("reference", "error"), [(0, 5), (5, 0), (0, 0)])
+def test_there_is_no_gain_over_or_by_what_is_perfect(reference, error):
+    assert np.isnan(gain_db(reference, error))
+
+
 def test_too_small_an_image_is_an_error():
     pair = wald_pair(np.ones((4, 32, 32), np.float32), np.ones((6, 16, 16), np.float32))
     with pytest.raises(ValueError, match=r"16 x 16 pixels is too small to compare: 8 are left out"):

@@ -134,6 +134,24 @@ def test_files_are_replaced_only_where_that_is_allowed(tmp_path, monkeypatch, fa
     assert json.loads((tmp_path / "out.json").read_text()) == facts
 
 
+def test_what_is_not_known_is_null_in_the_facts_and_said_in_the_table(tmp_path, monkeypatch):
+    """10 m bands that are flat: bicubic lacks no detail of them, so none comes back."""
+    with rasterio.open(SAMPLE / "virginia_10m.tif") as source:
+        profile = source.profile | {"count": 10, "width": 128, "height": 128}
+        pixels = source.read(1)[:128:2, :128:2].repeat(2, axis=0).repeat(2, axis=1)
+    with rasterio.open(tmp_path / "flat.tif", "w", **profile) as target:
+        target.write(np.stack([np.full_like(pixels, 1000)] * 4 + [pixels] * 6))
+        target.descriptions = BAND_NAMES
+    monkeypatch.chdir(tmp_path)
+    result = call("flat.tif", "--model", "cubic_mtf", "--protocol", "x2")
+    assert result.exit_code == 0, result.output
+    facts = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=pytest.fail)
+    own = facts["wald"]["x2"]["cubic_mtf"]
+    assert (own["frr10"], own["frr"]["B02"], own["shift"]["B02"]) == (None, None, None)
+    assert None not in (own["gain10"], own["gain20"])
+    assert "not known" in result.stdout
+
+
 # ---- mistakes
 
 
@@ -238,6 +256,14 @@ def folder_as_output(folder):
     return (SAMPLE, "-o", folder / "out.html"), ["out.html is a folder"]
 
 
+def no_name_as_output(folder):  # noqa: ARG001
+    return (SAMPLE, "-o", ""), ["is a folder"]
+
+
+def empty_source(folder):  # noqa: ARG001
+    return ("",), ["SOURCE is empty"]
+
+
 def card_as_facts(folder):
     card = load_card("edsr_2x32").path
     for path in (card, card.with_suffix(".json")):
@@ -269,6 +295,8 @@ def card_as_facts(folder):
         facts_of_another_kind,
         no_such_folder,
         folder_as_output,
+        no_name_as_output,
+        empty_source,
         card_as_facts,
     ],
     ids=lambda mistake: mistake.__name__,

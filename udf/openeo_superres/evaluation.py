@@ -112,6 +112,8 @@ def evaluate(
         raise click.UsageError("Got --whole and --window; expected one of them.")
     cards = labelled(models)
     scene = hide(open_scene(_given(source), date=options.pop("date")), options["mask"])
+    if not output.name:
+        raise OutputError(f"{output} is a folder; expected the name of a file.")
     facts_file = facts_file or output.with_suffix(".json")
     _check_targets(output, facts_file, _inputs(scene, cards), overwrite=overwrite)
     with progress(f"Evaluating {', '.join(cards)}") as report:
@@ -222,12 +224,16 @@ def _check_extra() -> None:
 
 
 def _given(source: str | None) -> str | Path:
-    if source is None and not SAMPLE.is_dir():
+    if source:
+        return source
+    if source is not None:
+        raise SceneError("SOURCE is empty; expected a scene as run takes it, or no SOURCE for the sample.")
+    if not SAMPLE.is_dir():
         raise SceneError(
             f"The sample scene is not in {SAMPLE}: it comes with the repository, not with the package. Run "
             "this in a checkout, or say which scene is to be judged."
         )
-    return source or SAMPLE
+    return SAMPLE
 
 
 def _inputs(scene: Scene, cards: Mapping[str, ModelCard]) -> list[Path]:
@@ -281,8 +287,8 @@ def _table(facts: Facts) -> Table:
         judged = wald[label]
         table.add_row(
             escape(label),
-            *(f"{judged[f'gain{group}']:+.2f} dB" for group in (10, 20)),
-            f"{judged['frr10']:.0f} %",
+            *(_number(judged[f"gain{group}"], "+.2f", " dB") for group in (10, 20)),
+            _number(judged["frr10"], ".0f", " %"),
             _number(_mean(judged["ssim"], 10), ".3f"),
             _number(_mean(own["consistency"]), ".2f", " DN"),
             _number(_mean(own["rise"], 10), ".2f", " px"),

@@ -71,7 +71,7 @@ def assess(
         x10: ``(4, y, x)`` DN without nodata, y and x even, at least :data:`VIEW`.
         x20: ``(6, y / 2, x / 2)`` DN.
         predictors: Models by label.
-        protocols: One or more of :data:`openeo_superres.evaluate.protocols.PROTOCOLS`.
+        protocols: One or more of :data:`openeo_superres.evaluate.protocols.PROTOCOLS`; each is run once.
         judges: Some of :data:`openeo_superres.evaluate.judges.JUDGES`, to be asked, too.
         progress: Called with the steps done, and all of them.
 
@@ -79,7 +79,7 @@ def assess(
         ValueError: If the scene is too small for a protocol, or a band has no texture at all.
         JudgeError: If a judge has no environment, or fails.
     """
-    chosen = tuple(protocols)
+    chosen = tuple(dict.fromkeys(protocols))
     steps, total = count(1), (len(predictors) + 1) * (len(chosen) + 1)
 
     def step() -> None:

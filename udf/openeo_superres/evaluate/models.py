@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,9 @@ SCALE = 2
 
 
 def labelled(models: Sequence[str]) -> dict[str, ModelCard]:
-    """Cards by label: what stands before "=", else the model's name. ``cubic_mtf`` comes first, always.
+    """Cards by label: what stands before the first "=", else the model's name. ``cubic_mtf`` is always first.
+
+    A "=" behind a slash, or in the name of a file that is there, belongs to the path.
 
     Raises:
         SuperresError: If two models have one label, or a model is not for the ten bands at 5 m.
@@ -35,7 +38,9 @@ def labelled(models: Sequence[str]) -> dict[str, ModelCard]:
     """
     cards = {BASELINE: load_card(BASELINE)}
     for model in models:
-        label, _, path = model.rpartition("=")
+        label, sign, path = model.partition("=")
+        if not sign or "/" in label or Path(model).is_file():
+            label, path = "", model
         card = load_card(path)
         label = label or card.name
         if label in RESERVED or cards.get(label, card) != card:

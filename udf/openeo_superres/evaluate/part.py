@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LARGEST, SMALLEST = 1024, 128
 """Edges of the part in 10 m pixels, unless more is asked for, and the least: see
-:data:`openeo_superres.evaluate.assess.PROTOCOLS`, of which the one by 4 leaves a quarter of it."""
+:data:`openeo_superres.evaluate.protocols.PROTOCOLS`, of which the one by 4 leaves a quarter of it."""
 CELL = 16
 """10 m pixels in which a part is searched; all protocols take multiples of it as they are."""
 

@@ -13,11 +13,11 @@ from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M, BANDS_20M, degr
 from .edges import Edges, find_edges, rise
 from .geometry import local_shifts, shift
 from .indices import index_errors
-from .metrics import ergas, inside, psnr, sam, ssim
+from .metrics import ergas, inside, psnr, rmse, sam, ssim
 from .noise import noise_gain
 from .protocols import SPECTRAL, Reference, error_figures, spectral_figures
 from .radiometry import BORDER, Radiometry, radiometry, seen_again
-from .wald import wald_profiles, wald_scores
+from .wald import WaldScores, wald_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -161,8 +161,8 @@ def _angle(trial: Trial) -> float:
     fine, coarse = trial.compared
     pair = trial.reference.pair
     if pair.factor == 2:
-        fine = inside(degrade(trial.output[:SPLIT], BANDS_10M, 2), BORDER), fine[1]
-        fine = fine[0], inside(degrade(pair.target10, BANDS_10M, 2), BORDER)
+        seen, known = (degrade(image, BANDS_10M, 2) for image in (trial.output[:SPLIT], pair.target10))
+        fine = inside(seen, BORDER), inside(known, BORDER)
     return sam(*(np.concatenate(parts) for parts in zip(fine, coarse, strict=True)))
 
 
@@ -227,11 +227,11 @@ def taken(measures: Mapping[str, Callable[[Case], Any]], case: Case, without: It
 
 def wald_facts(trial: Trial, without: Iterable[str] = ()) -> Facts:
     """All figures of a prediction in a protocol."""
-    pair, reference = trial.reference.pair, trial.reference.scores
-    own = trial.output is trial.reference.bicubic
-    errors = error_figures(reference if own else wald_scores(pair, trial.output), reference)
+    errors = [rmse(*images) for images in trial.compared]
+    scores = WaldScores(np.concatenate(errors), trial.radiometry.consistency)
     spectral = spectral_figures(trial.reference.restorations(trial.profiles))
-    return errors | spectral | taken(WALD, trial, without)
+    figures: Facts = plain(error_figures(scores, trial.reference.scores) | spectral)
+    return figures | taken(WALD, trial, without)
 
 
 def truth_facts(trial: Trial) -> Facts:

@@ -154,5 +154,5 @@ def wald_truth(pair: WaldPair) -> Image:
 
 
 def gain_db(reference: float, error: float) -> float:
-    """Gain over a reference error, in dB: ``20 log10(reference / error)``."""
-    return float(20 * np.log10(reference / error))
+    """Gain over a reference error, in dB: ``20 log10(reference / error)``; NaN if either error is 0."""
+    return float(20 * np.log10(reference / error)) if reference and error else float("nan")
