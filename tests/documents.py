@@ -24,7 +24,12 @@ from click.testing import CliRunner
 from openeo_superres.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "models").glob("*.md")),
+    ROOT / "examples/README.md",
+]
 FENCE = re.compile(
     r"^(?P<indent> *)(?:<!-- (?P<mark>[^>]*) -->\n+ *)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,

@@ -143,6 +143,7 @@ def checkout(tmp_path, image, monkeypatch):
         for what, write in PREPARED.items():
             if what in texts:
                 write(tmp_path, image)
+        monkeypatch.delenv("SUPERRES_DATA", raising=False)
         monkeypatch.chdir(tmp_path)
 
     return make

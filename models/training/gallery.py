@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
@@ -41,6 +42,8 @@ METRES = 5
 DPI = 100
 SPECTRA_HEIGHT = 4.2
 """In inches."""
+LETTER = 7
+"""Pixels of a letter of the caption; few are wider."""
 CAPTION = (
     "Sample scene, whole (contains modified Copernicus Sentinel data 2016), each band less its mean. "
     "There is no reference at 5 m: this shows how much detail there is, not how much of it is true."
@@ -77,7 +80,7 @@ def spectra(images: Mapping[str, np.ndarray], width: int) -> Image.Image:
             _spectrum(levels, differences, images, name)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
-        figure.supxlabel(CAPTION, fontsize=10)
+        figure.supxlabel(fill(CAPTION, width // LETTER), fontsize=10)
         figure.canvas.draw()
         return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
 
