@@ -19,6 +19,7 @@ from openeo_superres.evaluate import (
     wald_scores,
     wald_truth,
 )
+from openeo_superres.evaluate.protocols import PROTOCOLS
 from openeo_superres.evaluate.spectrum import radial_profile, restoration
 from openeo_superres.sensor import BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
 from openeo_superres.udf import superresolve_chunk
@@ -31,6 +32,18 @@ def small(sample):
 
 
 # ---- the pair
+
+
+def test_protocols_are_what_they_are_called():
+    """Names are on every figure that was published: what they mean is not to change."""
+    assert PROTOCOLS == {
+        "x2": {"factor": 2},
+        "x2 no noise": {"factor": 2, "noise": 0.0},
+        "x2 MTF^0.8": {"factor": 2, "exponent": 0.8},
+        "x2 MTF^1.25": {"factor": 2, "exponent": 1.25},
+        "x2 mild blur": {"factor": 2, "psf": "mild", "noise": 0.0},
+        "x4": {"factor": 4},
+    }
 
 
 def test_pair_is_the_scene_degraded_plus_noise(small):

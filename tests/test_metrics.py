@@ -264,6 +264,15 @@ def test_index_errors_of_level_ground_are_exact():
         assert found[name] == pytest.approx({"rmse": 0, "bias": 0}, abs=1e-4)
 
 
+def test_the_error_of_an_index_is_a_root_of_squares():
+    """Right half off by a sixth, left half right; the blurred border between them is a small share."""
+    image = np.full((10, 48, 128), 1000, np.float32)
+    output = nearest(image)
+    output[2, :, 128:] = 500
+    found = index_errors(output, image)["NDVI"]
+    assert found == pytest.approx({"rmse": 1 / 3 / np.sqrt(2), "bias": 1 / 6}, rel=0.02)
+
+
 def test_dark_pixels_do_not_count_in_index_errors():
     image = np.full((10, 48, 48), 2000, np.float32)
     image[2:4, :, 24:] = 10
@@ -289,6 +298,29 @@ def test_a_step_in_any_band_is_not_flat(part):
     image += np.random.default_rng(0).standard_normal(part.shape, dtype=np.float32)
     image[7, :, 56:] += 300
     assert not flat(image)[:, 54:58].any()
+
+
+def test_noise_is_of_the_strength_asked_for(part):
+    """As the model gets it: one value per native pixel, another in each band."""
+    given = []
+
+    def predict(image):
+        given.append(image - part)
+        return nearest(image)
+
+    noise_gain(predict, part, sigma=5.0)
+    noise = max(given, key=np.ptp)
+    np.testing.assert_allclose(noise[:4].std(axis=(1, 2)), 5, rtol=0.05)
+    np.testing.assert_allclose(noise[4:, ::2, ::2].std(axis=(1, 2)), 5, rtol=0.08)
+    np.testing.assert_array_equal(np.ptp(noise[4:].reshape(6, 48, 2, 56, 2), axis=(2, 4)) < 0.01, True)
+
+
+def test_flat_is_relative_to_the_band():
+    """A bright, rough band must not hide where a quiet one has its detail."""
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((2, 60, 80), dtype=np.float32) * np.array([1, 500], np.float32)[:, None, None]
+    image[0, :, 40:] *= 5
+    assert flat(image)[:, :38].sum() > 20 * flat(image)[:, 42:].sum()
 
 
 def test_nearest_neighbour_hands_noise_on(part):
