@@ -118,7 +118,7 @@ def test_json_of_the_sample_is_what_was_written(monkeypatch, tmp_path):
 
 
 def test_files_are_replaced_only_where_that_is_allowed(tmp_path, monkeypatch, facts):
-    monkeypatch.setattr("openeo_superres.evaluation.measure", lambda *_, **__: (facts, [], {}))
+    monkeypatch.setattr("openeo_superres.evaluate.facts.measure", lambda *_, **__: (facts, [], {}))
     output = tmp_path / "out.html"
     arguments = (SAMPLE, *PART, "-o", output)
     for name in ("out.html", "out.json"):

@@ -15,24 +15,22 @@ from rich.table import Table
 from .card import DEFAULT_MODEL
 from .console import progress, show
 from .demo import SAMPLE
-from .errors import JudgeError, OutputError, SceneError, SuperresError
+from .errors import OutputError, SceneError, SuperresError
 from .evaluate.protocols import MAIN, PROTOCOLS
-from .mask import hide, mask_text
+from .mask import hide
 from .options import DATE, JSON, MASK, PROVIDER, THREADS
-from .output import SOFTWARE, write_text
+from .output import write_text
 from .scene import open_scene
 from .sensor import BANDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from .card import ModelCard
-    from .scene import Scene, Window
+    from .scene import Scene
 
     Facts = dict[str, Any]
 
-FORMAT = 1
-"""Of the facts: it grows when what a key means changes."""
 EXTRA = ("skimage", "matplotlib", "jinja2")
 """Packages that the extra ``evaluate`` brings, and no other command needs."""
 LIMIT = "No Wald figure proves anything at 5 m, where Sentinel-2 has no reference."
@@ -105,7 +103,8 @@ def evaluate(
     table is printed (with --json, the facts instead), a report and the facts are written.
     """
     _check_extra()
-    from .evaluate.models import labelled  # noqa: PLC0415  (the other commands can do without)
+    from .evaluate.facts import measure  # noqa: PLC0415  (the other commands can do without)
+    from .evaluate.models import labelled  # noqa: PLC0415
     from .evaluate.report import build_report  # noqa: PLC0415
 
     if options["whole"] and options["window"]:
@@ -127,86 +126,6 @@ def evaluate(
     show(_table(facts))
     click.echo(_about(facts))
     click.echo(f"{output}: the report\n{facts_file}: every figure")
-
-
-def measure(
-    scene: Scene,
-    cards: Mapping[str, ModelCard],
-    *,
-    protocols: Iterable[str] = (),
-    window: Window | None = None,
-    whole: bool = False,
-    mask: Mapping[str, tuple[int, ...]] | None = None,
-    judges: bool = False,
-    provider: str = "auto",
-    threads: int | None = None,
-    progress: Callable[[int, int], object] | None = None,
-) -> tuple[Facts, list[Any], dict[str, Any]]:
-    """Measure models on a scene.
-
-    Args:
-        scene: With the ten bands, its masks applied.
-        cards: Of the models, by label.
-        protocols: Default: all of :data:`openeo_superres.evaluate.protocols.PROTOCOLS`.
-        window: Part of it; see :func:`openeo_superres.evaluate.part.find_part`.
-        whole: Take all of it.
-        mask: What was applied, to be told.
-        judges: Ask those that there are.
-        provider: "auto", "cpu" or "cuda".
-        threads: None for every core.
-        progress: Called with the steps done, and all of them.
-
-    Returns:
-        Facts as JSON has them; the views and spectra of :func:`openeo_superres.evaluate.report.build_report`.
-
-    Raises:
-        SceneError: If no part of the scene can be judged.
-        SuperresError: If a model can't be used, or no judge is there.
-    """
-    from .evaluate.assess import assess  # noqa: PLC0415  (it needs the extra)
-    from .evaluate.judges import JUDGES, available  # noqa: PLC0415
-    from .evaluate.models import predictor  # noqa: PLC0415
-    from .evaluate.part import find_part, read_part  # noqa: PLC0415
-
-    asked = available() if judges else []
-    if judges and not asked:
-        wanted = " and ".join(f"make {judge.target} ({judge.title})" for judge in JUDGES.values())
-        raise JudgeError(f"No judge is installed: run {wanted} in a checkout, or leave out --judges.")
-    predictors = {label: predictor(card, provider, threads) for label, card in cards.items()}
-    part = find_part(scene, window=window, whole=whole, threads=threads)
-    x10, x20 = read_part(scene, part)
-    try:
-        found = assess(
-            x10, x20, predictors, tuple(protocols) or tuple(PROTOCOLS), judges=asked, progress=progress
-        )
-    except SuperresError:
-        raise
-    except ValueError as error:
-        raise SceneError(f"{scene.path}, window {part}, can't be judged: {error}") from error
-    facts: Facts = {
-        "format": FORMAT,
-        "software": SOFTWARE,
-        "scene": {
-            "name": scene.name,
-            "kind": scene.kind,
-            "level": scene.level,
-            "date": scene.date,
-            "crs": scene.crs.to_string() if scene.crs else None,
-            "size": [scene.width, scene.height],
-            "window": list(part),
-            "mask": mask_text(mask) if mask else None,
-            "valid": 1.0,
-        },
-        "models": {
-            label: {fact: getattr(card, fact) for fact in ("name", "sha256", "parameters", "scale", "margin")}
-            for label, card in cards.items()
-        },
-        "wald": found.wald,
-        "native": found.native,
-    }
-    if found.judges:
-        facts["judges"] = found.judges
-    return facts, found.views, found.spectra
 
 
 # ---- what must be there before anything is measured
