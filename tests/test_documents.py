@@ -129,6 +129,8 @@ PREPARED = {
     "cd models": copy_models,
 }
 """What a page's blocks name -> what its readers are said to have."""
+LARGE = (" demo", "--simulate")
+"""What wants the whole sample."""
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def checkout(tmp_path, image, monkeypatch):
 
     def make(page):
         texts = "".join(block.text for block in blocks(page, ""))
-        write_sample(tmp_path / "examples/data", 512 if " demo" in texts else SMALL)
+        write_sample(tmp_path / "examples/data", 512 if any(what in texts for what in LARGE) else SMALL)
         for there in ("Makefile", "pyproject.toml", ".venv"):
             (tmp_path / there).symlink_to(ROOT / there)
         for what, write in PREPARED.items():

@@ -141,7 +141,7 @@ def test_command_measures_and_writes(part, monkeypatch, tmp_path, capsys):
     arguments = [tmp_path / "nearest.json", "--base", "cubic_mtf", "--scene", "sample"]
     call(monkeypatch, *arguments, "--json", json_path, "--plot", plot_path)
     facts = json.loads(json_path.read_text())
-    assert list(facts["models"]) == ["cubic_mtf", "nearest"]
+    assert list(facts["weights"]) == ["cubic_mtf", "nearest"]
     assert list(facts["scenes"]) == ["sample"]
     assert report(facts) in capsys.readouterr().out
     assert plot_path.read_bytes().startswith(b"\x89PNG")
@@ -181,7 +181,7 @@ def test_page_says_what_the_file_says():
 def test_what_the_page_concludes_is_in_its_figures():
     """Every measure of the picture that knows the truth gets worse, and every other one better."""
     facts = json.loads((publish.FIGURES / "finetuning.json").read_text(encoding="utf-8"))
-    before, after = facts["models"]
+    before, after = facts["weights"]
     for sign, row in zip((-1, 1), SHOWN.values(), strict=True):
         for _, measures, path in row:
             [asked] = [asked for asked in measures if asked.path == path]

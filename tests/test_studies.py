@@ -15,6 +15,7 @@ pytest.importorskip("skimage", reason="the evaluate extra is not installed")
 
 from conftest import SAMPLE, write_model
 
+from openeo_superres import list_models, load_card
 from openeo_superres.evaluate import bicubic, wald_pair
 from openeo_superres.evaluate.metrics import inside
 from openeo_superres.sensor import BAND_NAMES, degrade
@@ -394,3 +395,17 @@ def test_other_scenes_say_the_same(superres_data):
     found = sensitivity.measure(x10[:, :128, :128], x20[:, :64, :64], "cubic_mtf")
     assert 0.4 < found["crossing"]["psnr"]["bicubic"]["mean"] < 1
     assert min(found["frr_lead"].values()) > 95
+
+
+# ---- figures that are there
+
+
+@pytest.mark.parametrize("name", ["downstream", "finetuning", "sensitivity", "spectra", "stability"])
+def test_figures_are_those_of_the_shipped_weights(name):
+    """Weights that are replaced want their studies anew."""
+    measured = json.loads((publish.FIGURES / f"{name}.json").read_text(encoding="utf-8"))["weights"]
+    shipped = {label: load_card(label).sha256 for label in list_models()}
+    assert measured
+    # a fine-tuned network is measured, too, and not shipped
+    ours = {label: sha256 for label, sha256 in measured.items() if label in shipped}
+    assert ours.items() <= shipped.items()

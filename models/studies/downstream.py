@@ -217,7 +217,7 @@ def main() -> None:
         cards = labelled(arguments.models or list_models())
         predictors = {label: predictor(card) for label, card in cards.items()}
         pairs = {scene: wald_pair(*native(scene, arguments.data)) for scene in scenes}
-        facts: Facts = {**publish.heading(), "noise": NOISE, "scenes": {}}
+        facts: Facts = {**publish.heading(cards), "noise": NOISE, "scenes": {}}
         figures = []
         for scene, pair in pairs.items():
             images = candidates(pair, predictors)

@@ -128,8 +128,7 @@ def main() -> None:
         images = {scene: scenes.native(scene, arguments.data) for scene in chosen}
         judges = available()
         facts = {
-            **publish.heading(),
-            "models": {label: card.sha256 for label, card in cards.items()},
+            **publish.heading(cards),
             "judges": judges,
             "scenes": {scene: measure(*pair, predictors, judges) for scene, pair in images.items()},
         }

@@ -68,7 +68,7 @@ def _measure(measures: tuple[Measure, ...], path: tuple[str, ...]) -> Measure:
 def _figures(facts: Facts, asked: Measure) -> dict[str, list[float]]:
     """Before and after, by scene; of those that have it."""
     found = {
-        name: [figure_of(scene, asked, label) for label in facts["models"]]
+        name: [figure_of(scene, asked, label) for label in facts["weights"]]
         for name, scene in facts["scenes"].items()
     }
     return {name: values for name, values in found.items() if None not in values}

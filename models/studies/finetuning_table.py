@@ -84,7 +84,7 @@ def figure_of(scene: Facts, asked: Measure, label: str) -> float | None:
 
 def report(facts: Facts) -> str:
     """Markdown: a row per measure, a column for bicubic, each model and the truth, one figure per scene."""
-    labels = ["bicubic", *facts["models"], "truth"]
+    labels = ["bicubic", *facts["weights"], "truth"]
     blocks = []
     for title, measures in (("compared with the truth", KNOWING), ("no matter where the detail lies", BLIND)):
         rows = [[title, *labels]]

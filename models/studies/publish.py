@@ -16,9 +16,11 @@ from training.chart import chart_format, save
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
+
+    from openeo_superres.card import ModelCard
 
 FIGURES = Path(__file__).parent / "figures"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,9 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def heading() -> dict[str, Any]:
-    """What every file of figures begins with."""
-    return {"format": 1, "software": f"openeo-superres {version('openeo-superres')}"}
+def heading(cards: Mapping[str, ModelCard] | None = None) -> dict[str, Any]:
+    """What every file of figures begins with.
+
+    Args:
+        cards: Of the models that were measured, by label: the SHA-256 of their weights tells whether the
+            figures are still theirs.
+    """
+    begin = {"format": 1, "software": f"openeo-superres {version('openeo-superres')}"}
+    return begin | ({"weights": {label: card.sha256 for label, card in cards.items()}} if cards else {})
 
 
 def check(arguments: argparse.Namespace) -> None:

@@ -279,7 +279,8 @@ def main() -> None:
     try:
         publish.check(arguments)
         images = scenes.native(arguments.scene, arguments.data)
-        facts = {**publish.heading(), "scene": arguments.scene, **measure(*images, arguments.model)}
+        cards = labelled([arguments.model])
+        facts = {**publish.heading(cards), "scene": arguments.scene, **measure(*images, arguments.model)}
         text = report(facts)
         print(text)
         publish.deliver(arguments, "sensitivity", page=PAGE, facts=facts, figure=plot(facts), text=text)

@@ -163,9 +163,10 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         publish.check(arguments)
-        predictors = {label: predictor(card) for label, card in labelled(arguments.models).items()}
+        cards = labelled(arguments.models)
+        predictors = {label: predictor(card) for label, card in cards.items()}
         images = scenes.native(arguments.scene, arguments.data)
-        facts = {**publish.heading(), "scene": arguments.scene, **measure(*images, predictors)}
+        facts = {**publish.heading(cards), "scene": arguments.scene, **measure(*images, predictors)}
         text = report(facts)
         print(text)
         publish.deliver(arguments, "spectra", page=PAGE, facts=facts, figure=plot(facts), text=text)

@@ -245,7 +245,7 @@ def main() -> None:
         }
         name, dates = series(arguments.data)
         facts: Facts = {
-            **publish.heading(),
+            **publish.heading(cards),
             "series": name,
             "dates": len(dates),
             "size": list(dates[0].shape[1:]),
