@@ -56,7 +56,7 @@ def part(sample):
 @pytest.fixture
 def facts(part, judges):  # noqa: ARG001
     scene = finetuning.measure(*part, {"before": bicubic, "after": sharper}, ["brisque", "opensr"])
-    return {"models": {"before": "", "after": ""}, "scenes": {"part": scene}}
+    return {"weights": {"before": "", "after": ""}, "scenes": {"part": scene}}
 
 
 def test_every_measure_has_its_figures(facts):
@@ -88,7 +88,7 @@ def test_judges_that_are_not_there_are_left_out(part, monkeypatch):
     for name in ("judge_native", "judge_wald"):
         monkeypatch.setattr(finetuning, name, None)
     scene = finetuning.measure(*part, {"before": bicubic, "after": sharper}, [])
-    facts = {"models": {"before": "", "after": ""}, "scenes": {"part": scene}}
+    facts = {"weights": {"before": "", "after": ""}, "scenes": {"part": scene}}
     text = report(facts)
     assert "BRISQUE" not in text
     assert "opensr" not in text
