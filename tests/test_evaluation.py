@@ -328,7 +328,7 @@ def test_no_judge_is_there(monkeypatch, tmp_path):
 def test_judges_are_asked(monkeypatch, tmp_path):
     """What they answer is asked for once, and goes into the facts."""
     module = "openeo_superres.evaluate"
-    monkeypatch.setattr(f"{module}.judges.available", lambda: ["brisque", "opensr"])
+    monkeypatch.setattr(f"{module}.facts.available", lambda: ["brisque", "opensr"])
     shapes = []
 
     def native(outputs, image):
