@@ -19,7 +19,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from openeo_superres import list_models, load_card, superresolve_local, superresolve_scene
 from openeo_superres.cli import main
-from openeo_superres.cog import CogWriter
+from openeo_superres.cog import WIDTHS, CogWriter
 from openeo_superres.errors import ModelError, OutputError, SuperresError
 from openeo_superres.evaluate import wald_pair, wald_truth
 from openeo_superres.evaluate.metrics import inside
@@ -649,3 +649,11 @@ def test_intervals_cover_a_scene_on_which_the_network_was_not_trained(superres_d
     widths = half_width(pair.input, output, card.trust, coarse=COARSE)
     shares = (np.abs(output[:4] - pair.target10) <= widths[:4]).mean(axis=(1, 2))
     assert 0.88 <= shares.min() <= shares.max() <= 0.95
+
+
+@pytest.mark.parametrize("dtype", list(WIDTHS))
+def test_a_width_of_nothing_or_of_very_much_is_no_nodata(dtype):
+    encoding = WIDTHS[dtype]
+    stored = encoding.encode(np.float32([0, 0.2, 1e6, np.nan]))
+    assert encoding.valid(stored).tolist() == [True, True, True, False]
+    assert encoding.offset == 0
