@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from .errors import OutputError, SceneError, SuperresError
 from .evaluate.protocols import MAIN, PROTOCOLS
 from .mask import hide
 from .options import DATE, JSON, MASK, PROVIDER, THREADS
-from .output import write_text
+from .output import check_target, write_text
 from .scene import open_scene
 from .sensor import BANDS
 
@@ -164,20 +163,13 @@ def _inputs(scene: Scene, cards: Mapping[str, ModelCard]) -> list[Path]:
 
 def _check_targets(report: Path, facts: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     """Refuse files that could not be written, before any work."""
-    read = [path for path in inputs if path.exists()]
+    read = list(inputs)
     for target, suffixes in ((report, (".html", ".htm")), (facts, (".json",))):
         if target.suffix.lower() not in suffixes:
             raise OutputError(f"{target} has another name than expected: one that ends in {suffixes[0]}.")
         if not target.parent.is_dir():
             raise OutputError(f"The folder {target.parent} does not exist; make it first.")
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; expected the name of a file.")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
-        if target.exists() and any(target.samefile(path) for path in read):
-            raise OutputError(f"{target} is what would be read; choose another name.")
-        if os.path.lexists(target) and not overwrite:
-            raise OutputError(f"{target} exists; choose another name, or allow overwriting (--overwrite).")
+        check_target(target, read, overwrite=overwrite)
 
 
 # ---- what is said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from .card import ModelCard
@@ -28,6 +28,36 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def check_target(
+    target: Path,
+    inputs: Iterable[Path],
+    *,
+    overwrite: bool,
+    cure: str = "choose another name, or allow overwriting (--overwrite)",
+) -> None:
+    """Refuse a file that could not be written, or must not be, before any work.
+
+    Args:
+        target: In a folder that exists.
+        inputs: What is read, and never overwritten; what isn't there by such a name is left out.
+        overwrite: Whether an existing file may be replaced.
+        cure: What to do where it exists.
+
+    Raises:
+        OutputError: If it is such a file.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; expected the name of a file.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
+    # what is in a zip or at an address is no file by that name
+    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
+        raise OutputError(f"{target} is what would be read; choose another name for the result.")
+    # a link that leads nowhere is there, too
+    if os.path.lexists(target) and not overwrite:
+        raise OutputError(f"{target} exists; {cure}.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import OutputError
+from .output import check_target
 from .udf import PIXEL
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from .grid import Scene
 
 SUFFIXES = (".tif", ".tiff")
+CURE = (
+    "remove it, choose another name, allow overwriting (--overwrite), or leave out what is complete "
+    "(--skip-existing)"
+)
+"""Where a result exists."""
 BESIDE = (".aux.xml", ".ovr", ".msk")
 """Ends of files in which GDAL and QGIS keep statistics, overviews and a mask beside a raster."""
 
@@ -74,21 +80,9 @@ class Targets:
             )
         if not self.raster.parent.is_dir():
             raise OutputError(f"The folder {self.raster.parent} does not exist; make it first.")
-        # what is in a zip or at an address is no file by that name
-        read = [path for path in map(Path, inputs) if path.exists()]
+        read = [*map(Path, inputs)]
         for target in self.files:
-            if target.is_dir():
-                raise OutputError(f"{target} is a folder; expected the name of a file.")
-            if not os.access(target.parent, os.W_OK | os.X_OK):
-                raise OutputError(f"The folder {target.parent} can't be written: permission denied.")
-            if target.exists() and any(target.samefile(path) for path in read):
-                raise OutputError(f"{target} is what would be read; choose another name for the result.")
-            # a link that leads nowhere is there, too
-            if os.path.lexists(target) and not overwrite:
-                raise OutputError(
-                    f"{target} exists; remove it, choose another name, allow overwriting (--overwrite), "
-                    "or leave out what is complete (--skip-existing)."
-                )
+            check_target(target, read, overwrite=overwrite, cure=CURE)
 
     def remove_leftovers(self) -> None:
         """Remove hidden files of runs that were killed while they wrote one of these, where we may."""
