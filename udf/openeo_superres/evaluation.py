@@ -15,7 +15,7 @@ from .card import DEFAULT_MODEL
 from .console import progress, show
 from .demo import SAMPLE
 from .errors import OutputError, SceneError, SuperresError
-from .evaluate.protocols import MAIN, PROTOCOLS
+from .evaluate.protocols import LIMIT, MAIN, PROTOCOLS
 from .mask import hide
 from .options import DATE, JSON, MASK, PROVIDER, THREADS
 from .output import check_target, write_text
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 EXTRA = ("skimage", "matplotlib", "jinja2")
 """Packages that the extra ``evaluate`` brings, and no other command needs."""
-LIMIT = "No Wald figure proves anything at 5 m, where Sentinel-2 has no reference."
 
 
 @click.command()

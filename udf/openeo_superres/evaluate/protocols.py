@@ -36,6 +36,8 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 """Name -> arguments of :func:`openeo_superres.evaluate.wald_pair`; noise is 8 DN where nothing is said."""
 MAIN = "x2"
 """The protocol that overviews show."""
+LIMIT = "No Wald figure proves anything at 5 m, where Sentinel-2 has no reference."
+"""Said wherever one is shown."""
 SPECTRAL = ("frr", "fro", "fru")
 """Measures of :class:`openeo_superres.evaluate.spectrum.Restoration` that go into tables and cards."""
 

@@ -12,7 +12,7 @@ from openeo_superres.sensor import BANDS, Band, degrade, native_groups
 from .metrics import inside, rmse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,8 +66,13 @@ def radiometry(output: Image, image: Image, bands: Sequence[Band] = BANDS) -> Ra
 
     Arguments and errors as in :func:`seen_again`.
     """
-    found = Radiometry(*(np.empty(len(bands)) for _ in range(3)))
-    for chosen, seen, given in seen_again(output, image, bands):
+    return compare_seen(seen_again(output, image, bands), len(bands))
+
+
+def compare_seen(parts: Iterable[tuple[list[int], Image, Image]], count: int) -> Radiometry:
+    """:func:`radiometry` of what :func:`seen_again` gave, of ``count`` bands in all."""
+    found = Radiometry(*(np.empty(count) for _ in range(3)))
+    for chosen, seen, given in parts:
         found.consistency[chosen] = rmse(seen, given)
         means = [part.mean(axis=(1, 2), dtype=np.float64) for part in (seen, given)]
         found.bias[chosen] = means[0] - means[1]

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from . import glossary, plots, summary
 from .pictures import gallery
+from .protocols import LIMIT
 from .tables import REFERENCES, of_bands, of_judges, of_results, ordered
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def build_report(facts: Mapping[str, Any], views: Sequence[View], spectra: Spect
         models=models,
         lead=summary.lead(answers),
         answers=answers,
-        limit=summary.LIMIT,
+        limit=LIMIT,
         views=[(view, gallery(view.images)) for view in views],
         preferred=next(reversed(models), None),
         marks=marks,

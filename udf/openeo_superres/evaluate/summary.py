@@ -9,7 +9,7 @@ from openeo_superres.sensor import REFLECTANCE_SCALE
 
 from .glossary import find, number, shown
 from .models import BASELINE
-from .protocols import MAIN
+from .protocols import LIMIT, MAIN
 from .wald import NOISE
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 STEADY = 0.1
 """Pixels by which an image may lie off without being called shifted: a third of the 0.3 to which the
 sensor's own bands are registered to each other (mission requirement; ESA, Sentinel-2 User Handbook)."""
-LIMIT = "No Wald figure proves anything at 5 m, where Sentinel-2 has no reference."
 FEW = 3
 """Models that are named one by one."""
 ROBUST = "Does that hold if the sensor is not quite as assumed?"

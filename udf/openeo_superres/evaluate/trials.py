@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M, BANDS_20M, degrade, upsample_cubic
+from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M, degrade
 
 from .edges import Edges, find_edges, rise
 from .geometry import local_shifts, shift
 from .indices import index_errors
-from .metrics import ergas, inside, psnr, rmse, sam, ssim
+from .metrics import ergas, inside, psnr, sam, ssim
 from .noise import noise_gain
 from .protocols import SPECTRAL, Reference, error_figures, spectral_figures
-from .radiometry import BORDER, Radiometry, radiometry, seen_again
-from .wald import WaldScores, wald_profiles
+from .radiometry import BORDER, Radiometry, compare_seen, radiometry, seen_again
+from .wald import WaldScores, bicubic_compared, errors, wald_compared, wald_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .baseline import Image, Predict
+    from .wald import Compared
 
     Facts = dict[str, Any]
     Plane = NDArray[np.float32]
@@ -46,8 +47,8 @@ class Trial:
     """Of the model, for the pair's input."""
     profiles: NDArray[np.float64]
     """Of the output, see :func:`openeo_superres.evaluate.wald_profiles`."""
-    compared: tuple[tuple[Image, Image], tuple[Image, Image]]
-    """Prediction and truth of the 10 m bands, and of the 20 m bands, each on a grid of their own."""
+    compared: Compared
+    """Prediction and truth, see :func:`openeo_superres.evaluate.wald.wald_compared`."""
     radiometry: Radiometry
     edges: Sequence[Edges]
     """Of the truth, by band."""
@@ -62,16 +63,8 @@ class Trial:
             edges: See :func:`truth_edges`.
         """
         pair = reference.pair
-        coarse = output[SPLIT:]
-        if pair.factor == 2 and output is reference.bicubic:
-            coarse = upsample_cubic(pair.input[SPLIT:, ::2, ::2], 2)
-        elif pair.factor == 2:
-            coarse = degrade(coarse, BANDS_20M, 2)
-        fine, coarse, truth10, truth20 = (
-            inside(image, BORDER) for image in (output[:SPLIT], coarse, pair.target10, pair.target20)
-        )
+        compared = (bicubic_compared if output is reference.bicubic else wald_compared)(pair, output)
         profiles = wald_profiles(pair, output)
-        compared = (fine, truth10), (coarse, truth20)
         return cls(reference, output, profiles, compared, radiometry(output, pair.input), edges)
 
     def bands(self) -> Iterator[Pair]:
@@ -104,10 +97,9 @@ class Native:
     @classmethod
     def of(cls, predict: Predict, image: Image, output: Image, edges: Sequence[Edges]) -> Native:
         """See a prediction as the sensor would; arguments as the fields."""
-        seen = [
-            pair for _, ours, theirs in seen_again(output, image) for pair in zip(ours, theirs, strict=True)
-        ]
-        return cls(predict, image, output, seen, radiometry(output, image), edges)
+        parts = list(seen_again(output, image))
+        seen = [pair for _, ours, theirs in parts for pair in zip(ours, theirs, strict=True)]
+        return cls(predict, image, output, seen, compare_seen(parts, len(BANDS)), edges)
 
     def answer(self, image: Image) -> Image:
         """Predict, without running the model again for its input."""
@@ -227,8 +219,7 @@ def taken(measures: Mapping[str, Callable[[Case], Any]], case: Case, without: It
 
 def wald_facts(trial: Trial, without: Iterable[str] = ()) -> Facts:
     """All figures of a prediction in a protocol."""
-    errors = [rmse(*images) for images in trial.compared]
-    scores = WaldScores(np.concatenate(errors), trial.radiometry.consistency)
+    scores = WaldScores(errors(trial.compared), trial.radiometry.consistency)
     spectral = spectral_figures(trial.reference.restorations(trial.profiles))
     figures: Facts = plain(error_figures(scores, trial.reference.scores) | spectral)
     return figures | taken(WALD, trial, without)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
     from .baseline import Image
 
+    Compared = tuple[tuple[Image, Image], tuple[Image, Image]]
+    """Prediction and truth of the 10 m bands, and of the 20 m bands, each on a grid of their own, without
+    ``BORDER`` pixels of it."""
+
 NOISE = 8.0
 """Noise added to the degraded input, in DN: about the sensor's in-flight noise."""
 
@@ -113,26 +117,41 @@ def _mild(image: Image) -> Image:
     return blocks
 
 
-def _errors(image: Image, truth: Image) -> NDArray[np.float64]:
-    """RMSE per band, without ``BORDER`` pixels of the comparison grid."""
-    return rmse(inside(image, BORDER), inside(truth, BORDER))
+def wald_compared(pair: WaldPair, output: Image) -> Compared:
+    """A prediction for ``pair.input`` and the truth; with factor 2, D brings its 20 m bands to theirs."""
+    split = len(BANDS_10M)
+    coarse = degrade(output[split:], BANDS_20M, 2) if pair.factor == 2 else output[split:]
+    return _compared(pair, output, coarse)
+
+
+def bicubic_compared(pair: WaldPair, output: Image) -> Compared:
+    """The same of bicubic, whose 20 m bands are upsampled to the truth's grid alone, as the protocol says."""
+    split = len(BANDS_10M)
+    coarse = upsample_cubic(pair.input[split:, ::2, ::2], 2) if pair.factor == 2 else output[split:]
+    return _compared(pair, output, coarse)
+
+
+def _compared(pair: WaldPair, output: Image, coarse: Image) -> Compared:
+    fine, coarse, truth10, truth20 = (
+        inside(image, BORDER) for image in (output[: len(BANDS_10M)], coarse, pair.target10, pair.target20)
+    )
+    return (fine, truth10), (coarse, truth20)
+
+
+def errors(compared: Compared) -> NDArray[np.float64]:
+    """RMSE per band in DN, in the order of ``BANDS``."""
+    return np.concatenate([rmse(*images) for images in compared])
 
 
 def wald_scores(pair: WaldPair, output: Image) -> WaldScores:
     """Compare a prediction for ``pair.input`` with the truth."""
-    split = len(BANDS_10M)
-    coarse = degrade(output[split:], BANDS_20M, 2) if pair.factor == 2 else output[split:]
-    rmse = np.concatenate([_errors(output[:split], pair.target10), _errors(coarse, pair.target20)])
-    return WaldScores(rmse, consistency(output, pair.input))
+    return WaldScores(errors(wald_compared(pair, output)), consistency(output, pair.input))
 
 
 def bicubic_scores(pair: WaldPair) -> WaldScores:
-    """Bicubic's figures; its 20 m bands are upsampled to the truth's grid alone, as the protocol says."""
-    split = len(BANDS_10M)
+    """Bicubic's figures, see :func:`bicubic_compared`."""
     output = bicubic(pair.input)
-    coarse = upsample_cubic(pair.input[split:, ::2, ::2], 2) if pair.factor == 2 else output[split:]
-    rmse = np.concatenate([_errors(output[:split], pair.target10), _errors(coarse, pair.target20)])
-    return WaldScores(rmse, consistency(output, pair.input))
+    return WaldScores(errors(bicubic_compared(pair, output)), consistency(output, pair.input))
 
 
 def wald_profiles(pair: WaldPair, image: Image) -> NDArray[np.float64]:
