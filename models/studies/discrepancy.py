@@ -16,6 +16,7 @@ import numpy as np
 
 from training.arguments import positive
 from training.sen2venus import NODATA, SPLITS, Patch, load_dataset, split_of
+from training.tables import table
 
 from . import publish, scenes
 from .comparison import BANDS, GROUPS, Comparison, compare, histograms, summary
@@ -160,7 +161,7 @@ def _recovered_shifts(facts: dict[str, Any]) -> str:
     for group, found in facts["recovered"]["shift"].items():
         cells = [f"{found['pixels'][of]:.3f} px ({found['metres'][of]:.2f} m)" for of in ("median", "p90")]
         rows.append([f"{group} bands", *cells])
-    return publish.table(rows)
+    return table(rows)
 
 
 def _recovered_lines(facts: dict[str, Any]) -> str:
@@ -171,7 +172,7 @@ def _recovered_lines(facts: dict[str, Any]) -> str:
             f"{band['median']:.{digits}f} ({band['p90']:.{digits}f}){unit}" for band in found[name].values()
         ]
         rows.append([f"error of the {name}", *cells])
-    return publish.table(rows)
+    return table(rows)
 
 
 def _shifts(facts: dict[str, Any]) -> str:
@@ -182,7 +183,7 @@ def _shifts(facts: dict[str, Any]) -> str:
             "-" if of["median"] is None else f"{of['median']:.1f} m ({of['p90']:.1f})" for of in distances
         ]
         rows.append([site, str(found["patches"]), str(found["skipped"]), *(cells or ["-"] * len(GROUPS))])
-    return publish.table(rows)
+    return table(rows)
 
 
 def _lines(facts: dict[str, Any]) -> str:
@@ -190,7 +191,7 @@ def _lines(facts: dict[str, Any]) -> str:
     for name, digits in (("slope", 3), ("intercept", 1), ("rmse", 1), ("correlation", 3)):
         medians = [band[name]["median"] for band in facts["all"]["bands"].values()]
         rows.append([name, *("-" if value is None else f"{value:.{digits}f}" for value in medians)])
-    return publish.table(rows)
+    return table(rows)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from openeo_superres.card import list_models
 from openeo_superres.evaluate import BORDER, NOISE, WaldPair, bicubic, wald_pair
 from openeo_superres.evaluate.metrics import inside
 from training.cards import HELP, labelled, predictor
+from training.tables import table
 
 from . import maps, publish
 from .blocks import block_index, intervals
@@ -163,9 +164,9 @@ def _section(scene: str, facts: Facts) -> list[str]:
         f"{truth['boundaries']:,} pixels of boundaries on {truth['land']:,} pixels of land. "
         f"Intervals: {facts['blocks']} blocks."
     )
-    tables = [publish.table(scores)]
+    tables = [table(scores)]
     if len(above) > 1:
-        tables.append(publish.table(above))
+        tables.append(table(above))
     return [f"### {scene}", line, *tables]
 
 

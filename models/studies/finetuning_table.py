@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openeo_superres.sensor import BANDS
-
-from . import publish
+from training.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +96,7 @@ def report(facts: Facts) -> str:
                 better = "more" if asked.better > 0 else "less"
                 cells = [_cell(values, asked) for values in figures.values()]
                 rows.append([f"{asked.title} ({better} is better)", *cells])
-        blocks.append(publish.table(rows))
+        blocks.append(table(rows))
     names = " / ".join(facts["scenes"])
     return f"{names}:\n\n" + "\n\n".join(blocks)
 

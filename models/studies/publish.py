@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openeo_superres.output import replacing
+from openeo_superres.output import write_text
 from training.chart import chart_format, save
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from matplotlib.figure import Figure
 
@@ -117,14 +117,6 @@ def filled(text: str, name: str, figures: str) -> str:
     return f"{before}{mark}\n\n{figures}\n\n{end}{rest}"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown: the first row is the head, the first column text."""
-    head, *body = rows
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -19,11 +19,11 @@ from openeo_superres.evaluate.metrics import inside, psnr, rmse, ssim
 from openeo_superres.evaluate.spectrum import radial_profile, restoration
 from openeo_superres.sensor import BANDS_10M, REFLECTANCE_SCALE
 from training.cards import HELP, labelled, predictor
+from training.tables import table
 
 from . import publish, scenes
 from .crossing import crossings
 from .fourier import blurred, shifted
-from .publish import table
 from .sensitivity_chart import DISTANCES, plot
 
 if TYPE_CHECKING:

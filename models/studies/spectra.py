@@ -21,6 +21,7 @@ from openeo_superres.sensor import BANDS
 from training.cards import HELP, labelled, predictor
 from training.chart import COLOURS, STYLE, new_figure
 from training.spectra import cycles_per_km, draw, mark_nyquist, name_nyquist, profile
+from training.tables import table
 
 from . import publish, scenes
 
@@ -151,7 +152,7 @@ def report(facts: dict[str, Any]) -> str:
         for label, bands in facts["frr"].items()
         if label != "bicubic"
     ]
-    return publish.table(rows)
+    return table(rows)
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from openeo_superres.evaluate.stability import FEWEST, LEAST, change, flicker, p
 from openeo_superres.scene import open_scene
 from openeo_superres.sensor import BAND_NAMES, BANDS, BANDS_10M
 from training.cards import HELP, labelled, predictor
+from training.tables import table
 
 from . import publish
 from .scenes import native
@@ -199,7 +200,7 @@ def text(facts: Facts) -> str:
             [names[label], *(_shown(of[over][key][band], form, factor) for band in BAND_NAMES)]
             for label, of in models.items()
         ]
-        tables.append(publish.table([[head, *BAND_NAMES], *cells]))
+        tables.append(table([[head, *BAND_NAMES], *cells]))
     height, width = facts["size"]
     line = f"{facts['dates']} dates of {width} x {height} pixels of 10 m; changes are from each to the next."
     return "\n\n".join([line, *tables])

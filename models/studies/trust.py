@@ -20,9 +20,9 @@ from openeo_superres.card import DEFAULT_MODEL, list_models, load_card
 from openeo_superres.sensor import BAND_NAMES
 from training.calibrate import report
 from training.coverage import AREAS, MAIN, TRANSFERS, by_group
+from training.tables import table
 
 from . import publish, scenes
-from .publish import table
 from .trust_chart import maps, plot
 
 if TYPE_CHECKING:

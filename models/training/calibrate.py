@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from openeo_superres.card import ModelCard, load_card
 from openeo_superres.evaluate import NOISE
-from openeo_superres.output import replacing
+from openeo_superres.output import write_text
 
 from .cards import predictor
 from .coverage import AREAS, LEVEL, MAIN, Report
@@ -76,8 +76,7 @@ def write_card(card: ModelCard, found: Report) -> None:
         },
         "coverage": {area: found.coverage(found.shipped, area) for area in AREAS},
     }
-    with replacing(path) as part:
-        part.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(item, indent=2) + "\n")
 
 
 def main() -> None:

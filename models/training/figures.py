@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openeo_superres.card import ModelCard, list_models, load_card
-from openeo_superres.output import replacing
+from openeo_superres.output import write_text
 
 from .memory import bytes_per_pixel
 from .timing import chunk_runs, process_seconds, processor
@@ -88,8 +88,7 @@ def write_card(card: ModelCard, properties: Mapping[str, Any], figures: Mapping[
     item = json.loads(path.read_text(encoding="utf-8"))
     item["properties"].update(properties)
     item["properties"].setdefault("superres:figures", {}).update(figures)
-    with replacing(path) as part:
-        part.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(item, indent=2) + "\n")
     return path
 
 

@@ -28,7 +28,8 @@ OVERVIEWS = ("../README.md", "../docs/models.md")
 """Relative to the folder of the models."""
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown: the first row is the head, the first column text."""
     head, *body = rows
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -55,18 +56,18 @@ def by_band(cards: Sequence[ModelCard], scene: str) -> str:
         errors = [f"{figures['rmse'][band]:.1f}" for band in BAND_NAMES]
         gains = [f"{figures[f'gain{group}']:+.2f} dB" for group in (10, 20)]
         rows.append([name, *errors, *gains, f"{figures['consistency']:.2f} DN"])
-    return _table(rows)
+    return table(rows)
 
 
 def by_protocol(card: ModelCard, baseline: ModelCard) -> str:
     """Figures in every protocol; in brackets, the gains of the baseline."""
     rows = [["scene", "protocol", "10 m bands", "20 m bands", "consistency", "FRR"]]
     for scene, protocols in card.figures.items():
-        for protocol, table in protocols.items():
-            ours, theirs = table[card.name], baseline.figures[scene][protocol][baseline.name]
+        for protocol, found in protocols.items():
+            ours, theirs = found[card.name], baseline.figures[scene][protocol][baseline.name]
             gains = [_gain(ours, group, None if card == baseline else theirs) for group in (10, 20)]
             rows.append([scene, protocol, *gains, f"{ours['consistency']:.2f} DN", _restored(ours)])
-    return _table(rows)
+    return table(rows)
 
 
 def overview(cards: Sequence[ModelCard]) -> str:
@@ -82,7 +83,7 @@ def overview(cards: Sequence[ModelCard]) -> str:
         gains = [f"{figures[scene][f'gain{group}']:+.2f} dB" for scene in scenes for group in (10, 20)]
         facts = [f"{card.parameters:,}", str(card.margin), f"{(card.speed or 0) / 1000:,.0f}"]
         rows.append([f"`{card.name}`", *facts, *gains, f"{figures[scenes[0]]['consistency']:.2f} DN"])
-    return _table(rows)
+    return table(rows)
 
 
 def filled(text: str, tables: str) -> str:
